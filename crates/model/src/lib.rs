@@ -1,0 +1,35 @@
+//! The vocabulary every other crate speaks: names, records, filters and errors.
+//!
+//! Pure: no I/O, no async, no unsafe. Nothing here knows a wire format or a disk layout.
+
+mod any;
+mod container;
+mod content;
+mod digest;
+mod error;
+mod field_mask;
+mod image;
+mod labels;
+mod lease;
+mod mount;
+mod name;
+mod namespace;
+mod scope;
+mod snapshot;
+mod timestamp;
+
+pub use any::Any;
+pub use container::{Container, Runtime};
+pub use content::{BlobInfo, IngestStatus};
+pub use digest::{Algorithm, Digest};
+pub use error::{Error, Kind, Result};
+pub use field_mask::FieldMask;
+pub use image::{Descriptor, Image};
+pub use labels::{Labels, validate_label, validate_labels};
+pub use lease::{Lease, Resource};
+pub use mount::Mount;
+pub use name::validate_identifier;
+pub use namespace::Namespace;
+pub use scope::Scope;
+pub use snapshot::{SnapshotInfo, SnapshotKind, Usage};
+pub use timestamp::Timestamp;
