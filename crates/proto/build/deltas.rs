@@ -44,7 +44,39 @@ pub(crate) const API: &[Delta] = &[
 
 pub(crate) const SHIM: &[Delta] = &[];
 
-pub(crate) const CRI: &[Delta] = &[Field("runtime.v1.ImageSpec", "image_ref", 20, Scalar(Type::String))];
+const RUNTIME: &str = "runtime.v1.RuntimeService";
+
+pub(crate) const CRI: &[Delta] = &[
+    Field("runtime.v1.ImageSpec", "image_ref", 20, Scalar(Type::String)),
+    Field("runtime.v1.Mount", "image_sub_path", 10, Scalar(Type::String)),
+    Field("runtime.v1.ContainerConfig", "stop_signal", 18, Enum(".runtime.v1.Signal")),
+    Field("runtime.v1.ContainerStatus", "stop_signal", 19, Enum(".runtime.v1.Signal")),
+    Field("runtime.v1.RuntimeFeatures", "user_namespaces_host_network", 2, Scalar(Type::Bool)),
+    Field("runtime.v1.LinuxPodSandboxStats", "io", 6, Message(".runtime.v1.IoUsage")),
+    Field("runtime.v1.ContainerStats", "io", 6, Message(".runtime.v1.IoUsage")),
+    Field("runtime.v1.CpuUsage", "psi", 4, Message(".runtime.v1.PsiStats")),
+    Field("runtime.v1.MemoryUsage", "psi", 8, Message(".runtime.v1.PsiStats")),
+    Retype("runtime.v1.KeyValue", "value", Scalar(Type::Bytes)),
+    Method(
+        RUNTIME,
+        "UpdatePodSandboxResources",
+        "UpdatePodSandboxResourcesRequest",
+        "UpdatePodSandboxResourcesResponse",
+        false,
+    ),
+    Method(RUNTIME, "StreamPodSandboxes", "StreamPodSandboxesRequest", "StreamPodSandboxesResponse", true),
+    Method(RUNTIME, "StreamPodSandboxStats", "StreamPodSandboxStatsRequest", "StreamPodSandboxStatsResponse", true),
+    Method(RUNTIME, "StreamContainers", "StreamContainersRequest", "StreamContainersResponse", true),
+    Method(RUNTIME, "StreamContainerStats", "StreamContainerStatsRequest", "StreamContainerStatsResponse", true),
+    Method("runtime.v1.ImageService", "StreamImages", "StreamImagesRequest", "StreamImagesResponse", true),
+    Method(
+        RUNTIME,
+        "StreamPodSandboxMetrics",
+        "StreamPodSandboxMetricsRequest",
+        "StreamPodSandboxMetricsResponse",
+        true,
+    ),
+];
 
 /// Applies `deltas` to `set`.
 pub(crate) fn apply(set: &mut FileDescriptorSet, deltas: &[Delta]) {

@@ -97,7 +97,7 @@ fn shim(sources: &sources::Sources) {
 }
 
 fn cri(sources: &sources::Sources) {
-    let mut set = compile(&["v1.proto"], &[sources.of("k8s-cri").join("proto"), own()]);
+    let mut set = compile(&["v1.proto", "cri_additions.proto"], &[sources.of("k8s-cri").join("proto"), own()]);
     deltas::apply(&mut set, deltas::CRI);
     generate(set, config("cri.rs"), true, "cri");
 }
