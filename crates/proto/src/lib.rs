@@ -52,3 +52,5 @@ pub mod cri {
 pub const API_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/api.descriptors"));
 
 pub use prost_types::Any;
+
+pub mod ttrpc;
