@@ -1,0 +1,104 @@
+//! One reader's queue: bounded, so that a reader who stopped reading costs a known amount.
+
+use super::Envelope;
+use model::{Error, Result};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::Notify;
+
+/// Most events that wait for one reader. A burst of 1,000 containers is under 10,000 events.
+const MAX_EVENTS: usize = 65_536;
+/// Most bytes of events that wait for one reader.
+const MAX_BYTES: usize = 16 << 20;
+
+/// The shared end of a subscription: the exchange pushes, the subscriber pops.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    ready: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Arc<Envelope>>,
+    bytes: usize,
+    /// Set once the reader was given up; it reads the reason after what still waits is dropped.
+    overrun: Option<usize>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Adds an event; `false` once the queue will take no more.
+    pub(super) fn push(&self, envelope: &Arc<Envelope>) -> bool {
+        let mut state = self.lock();
+        if state.closed || state.overrun.is_some() {
+            return false;
+        }
+        state.bytes += size(envelope);
+        state.waiting.push_back(Arc::clone(envelope));
+        if state.waiting.len() > MAX_EVENTS || state.bytes > MAX_BYTES {
+            state.overrun = Some(state.waiting.len());
+            state.waiting = VecDeque::new();
+            state.bytes = 0;
+        }
+        let open = state.overrun.is_none();
+        drop(state);
+        self.ready.notify_one();
+        open
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A queue is whole between statements, so a panicked holder left nothing half-done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an envelope takes in memory, about.
+fn size(envelope: &Envelope) -> usize {
+    let event = envelope.event.as_ref().map_or(0, |event| event.type_url.len() + event.value.len());
+    size_of::<Envelope>() + envelope.namespace.len() + envelope.topic.len() + event
+}
+
+/// A stream of events. Dropping it unsubscribes.
+#[derive(Debug)]
+pub struct Subscription(pub(super) Arc<Queue>);
+
+impl Subscription {
+    /// The next event. A reader who fell hopelessly behind gets `ResourceExhausted` from then on.
+    pub async fn next(&mut self) -> Result<Arc<Envelope>> {
+        loop {
+            // `notify_one` keeps a permit, so an event pushed before this await is not missed.
+            if let Some(next) = self.try_next() {
+                return next;
+            }
+            self.0.ready.notified().await;
+        }
+    }
+
+    /// The next event, if one is waiting.
+    pub fn try_next(&mut self) -> Option<Result<Arc<Envelope>>> {
+        let mut state = self.0.lock();
+        if let Some(missed) = state.overrun {
+            return Some(Err(Error::resource_exhausted(format!(
+                "event subscriber fell {missed} events behind and was disconnected"
+            ))));
+        }
+        let envelope = state.waiting.pop_front()?;
+        state.bytes -= size(&envelope);
+        if state.waiting.is_empty() && state.waiting.capacity() > 64 {
+            state.waiting = VecDeque::new(); // give a burst's memory back
+        }
+        Some(Ok(envelope))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.closed = true;
+        state.waiting = VecDeque::new();
+        state.bytes = 0;
+    }
+}
