@@ -32,3 +32,12 @@ impl fmt::Debug for Namespace {
         out.write_str(&self.0)
     }
 }
+
+/// A namespace's metadata. Its name is not validated: containerd answers for any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceInfo {
+    /// The name.
+    pub name: String,
+    /// Free labels; `containerd.io/namespace.shareable` and `containerd.io/defaults/*` have meaning.
+    pub labels: crate::Labels,
+}
