@@ -1,1 +1,4 @@
-//! See ARCHITECTURE.md.
+//! Every outgoing call.
+
+pub mod shim;
+pub mod ttrpc;
