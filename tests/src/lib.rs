@@ -1,1 +1,41 @@
-//! See ARCHITECTURE.md.
+//! The harness of the black-box tests: it starts a daemon, ours or Go containerd, under a directory of
+//! its own, drives it with `ctr` or over gRPC, and afterwards looks for anything left behind.
+//!
+//! A test is written once and runs over a [`matrix`] of daemon, shim and ctr. The row of Go programs
+//! only is the oracle: a test that Go containerd fails is a wrong test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a harness reports by panicking"
+)]
+
+pub mod api;
+pub mod bed;
+pub mod ctr;
+pub mod daemon;
+pub mod image;
+pub mod layer;
+pub mod leaks;
+mod matrix;
+pub mod programs;
+
+pub use bed::{Bed, Row};
+pub use ctr::Ctr;
+pub use daemon::Daemon;
+pub use programs::Impl;
+
+use std::time::{Duration, Instant};
+
+/// Longest that anything a test waits for may take. Generous: a slow machine must not fail a test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls `condition` until it holds; panics naming `what` after [`PATIENCE`].
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,2 @@
+//! Measures our daemon beside Go containerd.
+fn main() {}

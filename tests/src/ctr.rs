@@ -1,0 +1,163 @@
+//! Running `ctr`, ours or Go's, against one daemon.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+/// A ctr bound to a socket and a namespace.
+#[derive(Clone, Debug)]
+pub struct Ctr {
+    program: PathBuf,
+    socket: PathBuf,
+    namespace: String,
+}
+
+/// What a command left.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Exit code; 128 + signal for a command that a signal ended.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ctr {
+    /// Binds `program` to a socket and namespace.
+    #[must_use]
+    pub fn new(program: PathBuf, socket: &Path, namespace: &str) -> Self {
+        Self { program, socket: socket.to_path_buf(), namespace: namespace.to_owned() }
+    }
+
+    /// The same ctr in another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
+    /// The command for `line`, not started. Words are split as a shell would, knowing quotes only.
+    #[must_use]
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new("timeout");
+        // ctr has no overall deadline of its own, and a hung daemon must fail the test, not stall it.
+        command.args(["-k", "5", "90"]).arg(&self.program).arg("-a").arg(&self.socket);
+        command.args(["-n", &self.namespace]).args(words(line)).env_remove("CONTAINERD_NAMESPACE");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `line` to its end.
+    #[must_use]
+    pub fn run(&self, line: &str) -> Output {
+        output(self.command(line).spawn().expect("start ctr"), b"")
+    }
+
+    /// Runs `line` with `stdin` and answers its standard output; panics when it fails.
+    pub fn feed(&self, line: &str, stdin: &[u8]) -> String {
+        let child = self.command(line).stdin(Stdio::piped()).spawn().expect("start ctr");
+        output(child, stdin).success(line)
+    }
+
+    /// Runs `line` and answers its standard output; panics when it fails.
+    pub fn ok(&self, line: &str) -> String {
+        self.run(line).success(line)
+    }
+
+    /// Runs `line`, which must fail, and answers its standard error.
+    pub fn fails(&self, line: &str) -> String {
+        let out = self.run(line);
+        assert_ne!(out.code, 0, "`ctr {line}` was expected to fail: {out:?}");
+        assert_ne!(out.code, 124, "`ctr {line}` hung");
+        out.stderr
+    }
+
+    /// Runs `line` on a pseudo-terminal; standard output and error come together.
+    #[must_use]
+    pub fn on_terminal(&self, line: &str, typed: &[u8]) -> Output {
+        let mut shell = format!("{} -a {} -n {}", self.program.display(), self.socket.display(), self.namespace);
+        for word in words(line) {
+            shell.push_str(&format!(" '{}'", word.replace('\'', r"'\''")));
+        }
+        let mut command = Command::new("timeout");
+        command.args(["-k", "5", "90", "script", "-q", "-e", "-c", &shell, "/dev/null"]);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        output(child.expect("start script(1)"), typed)
+    }
+
+    /// First words of each line of a table after its header, that is the names it lists.
+    #[must_use]
+    pub fn names(&self, line: &str) -> Vec<String> {
+        first_column(&self.ok(line))
+    }
+}
+
+/// First words of each line after the first.
+#[must_use]
+pub fn first_column(table: &str) -> Vec<String> {
+    table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+impl Output {
+    fn success(self, line: &str) -> String {
+        assert_eq!(self.code, 0, "`ctr {line}` failed\nstdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self.stdout
+    }
+}
+
+/// Feeds a child and collects what it prints until it ends.
+#[must_use]
+pub fn output(mut child: Child, stdin: &[u8]) -> Output {
+    use std::os::unix::process::ExitStatusExt as _;
+    let feeder = child.stdin.take().map(|mut pipe| {
+        let bytes = stdin.to_vec();
+        // A command that does not read all of its input is none of our business.
+        thread::spawn(move || drop(pipe.write_all(&bytes)))
+    });
+    let out = child.wait_with_output().expect("wait for the command");
+    if let Some(feeder) = feeder {
+        drop(feeder.join());
+    }
+    let code = out.status.code().unwrap_or_else(|| 128 + out.status.signal().unwrap_or(0));
+    Output {
+        code,
+        stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+    }
+}
+
+/// Splits a line into words at spaces outside quotes, `'` or `"`.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote, mut started) = (Vec::new(), String::new(), None, false);
+    for c in line.chars() {
+        match quote {
+            Some(q) if c == q => quote = None,
+            None if c == '\'' || c == '"' => (quote, started) = (Some(c), true),
+            None if c == ' ' => {
+                if started {
+                    words.push(std::mem::take(&mut word));
+                }
+                started = false;
+            }
+            _ => {
+                word.push(c);
+                started = true;
+            }
+        }
+    }
+    if started {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn words_respect_quotes() {
+        assert_eq!(words("run  a 'b c' \"d 'e'\" ''"), ["run", "a", "b c", "d 'e'", ""]);
+    }
+}

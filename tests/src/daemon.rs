@@ -1,0 +1,236 @@
+//! One daemon under a temporary directory: started, killed, restarted, stopped, and cleaned up after.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::leaks::Traces;
+use crate::{Ctr, Impl, PATIENCE};
+
+/// Parts of Go containerd that no test needs and that would touch the machine outside our directory.
+const DISABLED: &[&str] = &[
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.images",
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.podsandbox.controller.v1.podsandbox",
+    "io.containerd.nri.v1.nri",
+    "io.containerd.internal.v1.opt",
+    "io.containerd.snapshotter.v1.blockfile",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.erofs",
+    "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.differ.v1.erofs",
+];
+
+/// A daemon and everything under it. Dropping it ends and removes all of that.
+#[derive(Debug)]
+pub struct Daemon {
+    which: Impl,
+    traces: Traces,
+    child: Option<Child>,
+    // Last, so that it is removed when nothing in it is mounted or running any more.
+    _dir: TempDir,
+}
+
+impl Daemon {
+    /// Starts a daemon that finds the given shim, and waits until it serves.
+    #[must_use]
+    pub fn start(which: Impl, shim: Impl) -> Self {
+        Self::configured(which, shim, "")
+    }
+
+    /// [`Daemon::start`] with more configuration, TOML of version 3 appended to the tests' own.
+    #[must_use]
+    pub fn configured(which: Impl, shim: Impl, more: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let dir = tempfile::Builder::new().prefix("cd-").tempdir().expect("make a temporary directory");
+        let namespace = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let traces = Traces { dir: dir.path().to_path_buf(), namespace };
+        fs::create_dir(dir.path().join("bin")).expect("make bin/");
+        std::os::unix::fs::symlink(shim.shim(), dir.path().join("bin/containerd-shim-runc-v2")).expect("link the shim");
+        fs::write(dir.path().join("config.toml"), config(dir.path(), more)).expect("write config.toml");
+        let mut daemon = Self { which, traces, child: None, _dir: dir };
+        daemon.restart();
+        daemon
+    }
+
+    /// Starts the daemon again on the same directories, stopping it first if it runs, and waits until it serves.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.spawn();
+        let start = Instant::now();
+        while !self.is_serving() {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                panic!("the daemon ended at start: {status}\n{}", self.log_tail());
+            }
+            assert!(start.elapsed() < PATIENCE, "the daemon does not serve\n{}", self.log_tail());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// Starts the process and does not wait for it to serve.
+    pub fn spawn(&mut self) {
+        let log = File::options().create(true).append(true).open(self.dir().join("log")).expect("open the log");
+        let path = format!("{}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.dir().display());
+        let child = Command::new(self.which.containerd())
+            .arg("--config")
+            .arg(self.dir().join("config.toml"))
+            .env("PATH", path)
+            .env("TMPDIR", self.dir())
+            // A tool that is not on every machine must not change what is tested or measured.
+            .envs([("CONTAINERD_DISABLE_PIGZ", "1"), ("CONTAINERD_DISABLE_IGZIP", "1")])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("share the log"))
+            .stderr(log)
+            .spawn();
+        self.child = Some(child.expect("start the daemon"));
+    }
+
+    fn is_serving(&self) -> bool {
+        self.socket().exists() && Api::dial(&self.socket(), self.namespace()).is_ok_and(|api| api.is_serving())
+    }
+
+    /// Ends the daemon as a power-less init would: at once.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("kill the daemon");
+            child.wait().expect("wait for the daemon");
+        }
+    }
+
+    /// Asks the daemon to stop and waits for it; None when it did not run.
+    pub fn stop(&mut self) -> Option<ExitStatus> {
+        let mut child = self.child.take()?;
+        self.signal_pid(child.id(), Signal::TERM);
+        let start = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("wait for the daemon") {
+                return Some(status);
+            }
+            if start.elapsed() > PATIENCE {
+                child.kill().expect("kill the daemon");
+                child.wait().expect("wait for the daemon");
+                panic!("the daemon did not stop on SIGTERM\n{}", self.log_tail());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.signal_pid(self.pid(), signal);
+    }
+
+    fn signal_pid(&self, pid: u32, signal: Signal) {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, signal).unwrap_or_else(|e| panic!("signal the daemon: {e}\n{}", self.log_tail()));
+    }
+
+    /// Stops the daemon, which must end well, and checks that nothing was left on the machine.
+    pub fn finish(mut self) {
+        let status = self.stop().expect("the daemon runs");
+        assert!(status.success(), "the daemon ended with {status}\n{}", self.log_tail());
+        let start = Instant::now();
+        // Shims end on their own a moment after their task is deleted.
+        while start.elapsed() < std::time::Duration::from_secs(10) && !self.traces.found().is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let found = self.traces.found();
+        assert!(found.is_empty(), "left behind: {found:#?}");
+    }
+
+    /// The daemon's process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the daemon runs").id()
+    }
+
+    /// Whose daemon it is.
+    #[must_use]
+    pub fn which(&self) -> Impl {
+        self.which
+    }
+
+    /// Everything of this daemon is under it.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.traces.dir
+    }
+
+    /// What persists.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.dir().join("root")
+    }
+
+    /// What a reboot loses: bundles and sockets.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.dir().join("state")
+    }
+
+    /// The gRPC socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir().join("c.sock")
+    }
+
+    /// The namespace that ctr and [`Api`] use with this daemon; no other test on this machine has it.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.traces.namespace
+    }
+
+    /// What this daemon and its containers may leave on the machine.
+    #[must_use]
+    pub fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
+    /// A ctr bound to this daemon.
+    #[must_use]
+    pub fn ctr(&self, which: Impl) -> Ctr {
+        Ctr::new(which.ctr(), &self.socket(), self.namespace())
+    }
+
+    /// All that the daemon has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir().join("log")).unwrap_or_default()).into_owned()
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("level=debug")).collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- end of the daemon's log ({:?}) ---\n{}", self.which, self.log_tail());
+        }
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        self.traces.remove();
+    }
+}
+
+fn config(dir: &Path, more: &str) -> String {
+    let dir = dir.display();
+    let disabled = DISABLED.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
+    format!(
+        "version = 3\nroot = \"{dir}/root\"\nstate = \"{dir}/state\"\ndisabled_plugins = [{disabled}]\n\
+         [grpc]\naddress = \"{dir}/c.sock\"\n[debug]\nlevel = \"debug\"\n{more}"
+    )
+}
