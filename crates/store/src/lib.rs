@@ -1,3 +1,5 @@
 //! See ARCHITECTURE.md.
 
+pub mod content;
 pub mod layers;
+pub mod snapshot;

@@ -1,1 +1,4 @@
-//! See ARCHITECTURE.md.
+//! The kernel behind a safe interface: the only crate with `unsafe`. See ARCHITECTURE.md.
+
+pub mod fsync;
+pub mod root;
