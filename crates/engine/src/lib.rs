@@ -13,5 +13,5 @@ mod task;
 
 pub use config::{EngineConfig, Timeouts};
 pub use engine::Engine;
-pub use events::{Envelope, Exchange, Subscription};
+pub use events::{Exchange, Subscription};
 pub use task::{CreateTask, Exec, Exit, Metric, Process, ProcessId, ProcessInfo, RuntimeInfo, Status, Stdio};

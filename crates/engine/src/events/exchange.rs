@@ -1,8 +1,12 @@
 //! The exchange: every event passes here, from the store, the shims and the API's clients.
 
-use super::{Envelope, Subscription, subscription::Queue, topic};
-use model::{Any, Error, Namespace, Result, Timestamp, validate_identifier};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use super::{Subscription, subscription::Queue, topic, wire};
+use model::{Any, Envelope, Error, Event, Filter, Namespace, Result, Timestamp, filter::Adaptor};
+use std::{
+    borrow::Cow,
+    cell::OnceCell,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Broadcasts events to whoever subscribed.
 #[derive(Debug, Default)]
@@ -12,6 +16,7 @@ pub struct Exchange {
 
 #[derive(Debug)]
 struct Subscriber {
+    filter: Filter,
     queue: Arc<Queue>,
 }
 
@@ -21,22 +26,28 @@ impl Exchange {
         Self::default()
     }
 
-    /// Publishes `event` under `topic` as of now.
+    /// Publishes one of containerd's own events as of now.
+    pub fn emit(&self, namespace: &Namespace, event: Event) {
+        let (namespace, topic) = (namespace.clone(), event.topic().to_owned());
+        self.broadcast(Envelope { timestamp: Timestamp::now(), namespace, topic, event: wire::encode(event) });
+    }
+
+    /// Publishes a client's `event` under `topic` as of now.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a topic that is not `/` and identifiers joined by `/`.
     pub fn publish(&self, namespace: &Namespace, topic: &str, event: Any) -> Result<()> {
         topic::validate(topic)?;
-        self.broadcast(Envelope {
-            timestamp: Timestamp::now(),
-            namespace: namespace.as_str().to_owned(),
-            topic: topic.to_owned(),
-            event: Some(event),
-        });
+        let (namespace, topic) = (namespace.clone(), topic.to_owned());
+        self.broadcast(Envelope { timestamp: Timestamp::now(), namespace, topic, event });
         Ok(())
     }
 
     /// Passes on what another publisher stamped: a shim, or another daemon.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a bad topic or no time.
     pub fn forward(&self, envelope: Envelope) -> Result<()> {
-        validate_identifier(&envelope.namespace)
-            .map_err(|error| error.context("event envelope has invalid namespace"))?;
         topic::validate(&envelope.topic)?;
         if envelope.timestamp == Timestamp::default() {
             return Err(Error::invalid_argument("timestamp must be set on forwarded event"));
@@ -45,27 +56,51 @@ impl Exchange {
         Ok(())
     }
 
-    /// Subscribes from now on to every event that passes one of `filters` (none: all of them).
-    /// The subscription is in force when this returns.
+    /// Subscribes from now on to every event that passes one of `filters` (none: all of them) on
+    /// `namespace`, `topic` and `event.<field>`. The subscription is in force when this returns.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a filter that does not parse.
     pub fn subscribe(&self, filters: &[String]) -> Result<Subscription> {
-        if !filters.is_empty() {
-            return Err(Error::unimplemented("event filters"));
-        }
+        let filter = Filter::parse(filters).map_err(|error| error.context("failed parsing subscription filters"))?;
         let queue = Arc::<Queue>::default();
-        self.lock().push(Subscriber { queue: Arc::clone(&queue) });
+        self.lock().push(Subscriber { filter, queue: Arc::clone(&queue) });
         Ok(Subscription(queue))
     }
 
     /// In the order of calls, to every subscriber; those that are gone are forgotten.
     fn broadcast(&self, envelope: Envelope) {
-        tracing::trace!(topic = envelope.topic, namespace = envelope.namespace, "event");
+        tracing::trace!(topic = envelope.topic, namespace = %envelope.namespace, "event");
         let envelope = Arc::new(envelope);
-        self.lock().retain(|subscriber| subscriber.queue.push(&envelope));
+        let seen = Seen { envelope: &envelope, event: OnceCell::new() };
+        self.lock().retain(|subscriber| {
+            if subscriber.filter.is_all() || subscriber.filter.matches(&seen) {
+                subscriber.queue.push(&envelope)
+            } else {
+                subscriber.queue.is_open()
+            }
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Subscriber>> {
         // The list is whole between statements, so a panicked holder left nothing half-done.
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An envelope as filters see it: its message is decoded once, and only if one asks.
+struct Seen<'a> {
+    envelope: &'a Envelope,
+    event: OnceCell<Option<Event>>,
+}
+
+impl Adaptor for Seen<'_> {
+    fn field(&self, path: &[String]) -> Option<Cow<'_, str>> {
+        let (first, rest) = path.split_first()?;
+        if first != "event" {
+            return self.envelope.field(path);
+        }
+        self.event.get_or_init(|| wire::decode(&self.envelope.event)).as_ref()?.field(rest)
     }
 }
 
@@ -78,53 +113,65 @@ mod tests {
         Any { type_url: "x".into(), value: vec![0; size] }
     }
 
+    fn space() -> Namespace {
+        Namespace::new("default").unwrap()
+    }
+
     #[tokio::test]
     async fn subscribers_hear_everything_in_order_from_the_moment_they_subscribe() {
         let exchange = Exchange::new();
-        let space = Namespace::new("default").unwrap();
-        exchange.publish(&space, "/early", event(1)).unwrap();
+        exchange.publish(&space(), "/early", event(1)).unwrap();
         let mut first = exchange.subscribe(&[]).unwrap();
         for n in 0..100 {
-            exchange.publish(&space, &format!("/n/{n}"), event(n)).unwrap();
+            exchange.publish(&space(), &format!("/n/{n}"), event(n)).unwrap();
         }
         for n in 0..100 {
             assert_eq!(first.next().await.unwrap().topic, format!("/n/{n}"));
         }
         assert!(first.try_next().is_none());
         drop(first);
-        exchange.publish(&space, "/late", event(1)).unwrap();
+        exchange.publish(&space(), "/late", event(1)).unwrap();
         assert!(exchange.lock().is_empty(), "a dropped subscription is forgotten");
     }
 
     #[tokio::test]
     async fn a_reader_that_stopped_is_disconnected_and_others_are_not() {
         let exchange = Exchange::new();
-        let space = Namespace::new("default").unwrap();
         let mut stuck = exchange.subscribe(&[]).unwrap();
         let mut keen = exchange.subscribe(&[]).unwrap();
         for _ in 0..40 {
-            exchange.publish(&space, "/big", event(1 << 20)).unwrap();
+            exchange.publish(&space(), "/big", event(1 << 20)).unwrap();
             assert_eq!(keen.next().await.unwrap().topic, "/big");
         }
         assert_eq!(stuck.next().await.unwrap_err().kind(), Kind::ResourceExhausted);
         assert_eq!(exchange.lock().len(), 1);
     }
 
-    #[test]
-    fn an_envelope_needs_namespace_topic_and_time() {
+    #[tokio::test]
+    async fn filters_see_namespace_topic_and_the_fields_of_known_messages() {
         let exchange = Exchange::new();
-        let good = Envelope {
-            timestamp: Timestamp::now(),
-            namespace: "default".into(),
-            topic: "/a/b".into(),
-            event: Some(event(1)),
-        };
+        let filters = [r#"namespace==default,topic~="^/tasks/",event.container_id==b"#, "event.name==busy"];
+        let mut some = exchange.subscribe(&filters.map(String::from)).unwrap();
+        for id in ["a", "b"] {
+            exchange.emit(&space(), Event::TaskOom { container_id: id.into() });
+        }
+        exchange.emit(&Namespace::new("other").unwrap(), Event::TaskOom { container_id: "b".into() });
+        exchange.emit(&space(), Event::ImageDelete { name: "busy".into() });
+        exchange.publish(&space(), "/tasks/odd", event(3)).unwrap();
+        let topics = [some.next().await.unwrap().topic.clone(), some.next().await.unwrap().topic.clone()];
+        assert_eq!(topics, ["/tasks/oom", "/images/delete"]);
+        assert!(some.try_next().is_none());
+        assert_eq!(exchange.subscribe(&["topic=".into()]).unwrap_err().kind(), Kind::InvalidArgument);
+    }
+
+    #[test]
+    fn a_forwarded_envelope_needs_topic_and_time() {
+        let exchange = Exchange::new();
+        let good = Envelope { timestamp: Timestamp::now(), namespace: space(), topic: "/a/b".into(), event: event(1) };
         assert!(exchange.forward(good.clone()).is_ok());
-        for bad in [
-            Envelope { timestamp: Timestamp::default(), ..good.clone() },
-            Envelope { namespace: "a/b".into(), ..good.clone() },
-            Envelope { topic: "a".into(), ..good },
-        ] {
+        for bad in
+            [Envelope { timestamp: Timestamp::default(), ..good.clone() }, Envelope { topic: "a".into(), ..good }]
+        {
             assert_eq!(exchange.forward(bad).unwrap_err().kind(), Kind::InvalidArgument);
         }
     }

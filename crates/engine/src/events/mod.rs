@@ -5,21 +5,7 @@
 mod exchange;
 mod subscription;
 mod topic;
+mod wire;
 
 pub use exchange::Exchange;
 pub use subscription::Subscription;
-
-use model::{Any, Timestamp};
-
-/// An event on its way.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Envelope {
-    /// When it was published.
-    pub timestamp: Timestamp,
-    /// The namespace it happened in.
-    pub namespace: String,
-    /// What happened: `/tasks/exit`.
-    pub topic: String,
-    /// The details (`containerd.events.TaskExit`).
-    pub event: Option<Any>,
-}

@@ -1,7 +1,6 @@
 //! One reader's queue: bounded, so that a reader who stopped reading costs a known amount.
 
-use super::Envelope;
-use model::{Error, Result};
+use model::{Envelope, Error, Result};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -49,6 +48,12 @@ impl Queue {
         open
     }
 
+    /// Whether somebody reads it.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.lock();
+        !state.closed && state.overrun.is_none()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A queue is whole between statements, so a panicked holder left nothing half-done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,8 +62,8 @@ impl Queue {
 
 /// What an envelope takes in memory, about.
 fn size(envelope: &Envelope) -> usize {
-    let event = envelope.event.as_ref().map_or(0, |event| event.type_url.len() + event.value.len());
-    size_of::<Envelope>() + envelope.namespace.len() + envelope.topic.len() + event
+    let event = envelope.event.type_url.len() + envelope.event.value.len();
+    size_of::<Envelope>() + envelope.namespace.as_str().len() + envelope.topic.len() + event
 }
 
 /// A stream of events. Dropping it unsubscribes.
