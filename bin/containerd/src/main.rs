@@ -1,2 +1,3 @@
-//! See ARCHITECTURE.md.
-fn main() {}
+//! The containerd daemon.
+mod config;
+fn main() { let l = config::Loaded::defaults().unwrap(); println!("{}", l.render()); }
