@@ -53,4 +53,6 @@ pub const API_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/api
 
 pub use prost_types::Any;
 
+#[cfg(feature = "grpc")]
+pub mod convert;
 pub mod ttrpc;
