@@ -3,6 +3,10 @@
 pub mod cgroup;
 pub mod fifo;
 pub mod fsync;
+#[allow(unsafe_code, reason = "mount_setattr, and a process that carries a user namespace")]
+pub mod idmap;
+#[allow(unsafe_code, reason = "threads with a working directory or mounts of their own")]
+pub mod mount;
 pub mod poll;
 #[allow(unsafe_code, reason = "fork, exec and inherited descriptors")]
 pub mod process;

@@ -336,3 +336,6 @@ impl Entry<'_> {
         Path::new(&format!("/proc/self/fd/{dir}")).join(&self.name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ pub struct Commit<'a> {
 pub enum Capability {
     /// Shows a snapshot with its owners shifted, as the labels `containerd.io/snapshot/{uid,gid}mapping` say.
     RemapIds,
-    /// Shifts owners, and cannot do without.
+    /// Shifts owners that way or not at all: clients must not copy the snapshot to change its owners.
     OnlyRemapIds,
     /// Gives a snapshot its parent when it is committed, so that layers can be unpacked side by side.
     Rebase,
