@@ -32,6 +32,7 @@ test: ## Pass all tests: units, black-box tests beside Go containerd, the demons
 	scripts/packages.sh build run test vm
 	scripts/peers.sh target/peers
 	scripts/venv.sh target/venv
+	scripts/kernel.sh target/kernel
 	$(MAKE) shim
 	$(CARGO) build --profile $(TEST_PROFILE) -p containerd -p ctr
 	$(CARGO) test --profile $(TEST_PROFILE) --workspace
@@ -40,6 +41,7 @@ test: ## Pass all tests: units, black-box tests beside Go containerd, the demons
 .PHONY: test-vm
 test-vm: ## Only the tests in a virtual machine: power cuts, cgroup v2
 	scripts/packages.sh build vm
+	scripts/kernel.sh target/kernel
 	$(MAKE) shim
 	$(CARGO) build --profile $(TEST_PROFILE) -p containerd -p ctr
 	$(CARGO) test --profile $(TEST_PROFILE) -p tests --test vm

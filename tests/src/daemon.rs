@@ -49,6 +49,16 @@ impl Daemon {
     /// [`Daemon::start`] with more configuration, TOML of version 3 appended to the tests' own.
     #[must_use]
     pub fn configured(which: Impl, shim: Impl, more: &str) -> Self {
+        Self::set_up(which, shim, more, None)
+    }
+
+    /// [`Daemon::start`] on a root directory that is there already, and stays.
+    #[must_use]
+    pub fn on_root(which: Impl, root: &Path) -> Self {
+        Self::set_up(which, which, "", Some(root))
+    }
+
+    fn set_up(which: Impl, shim: Impl, more: &str, root: Option<&Path>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::Builder::new().prefix("cd-").tempdir().expect("make a temporary directory");
         let namespace = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -56,6 +66,9 @@ impl Daemon {
         fs::create_dir(dir.path().join("bin")).expect("make bin/");
         std::os::unix::fs::symlink(shim.shim(), dir.path().join("bin/containerd-shim-runc-v2")).expect("link the shim");
         fs::write(dir.path().join("config.toml"), config(dir.path(), more)).expect("write config.toml");
+        if let Some(root) = root {
+            std::os::unix::fs::symlink(root, dir.path().join("root")).expect("link the root");
+        }
         let mut daemon = Self { which, traces, child: None, _dir: dir };
         daemon.restart();
         daemon

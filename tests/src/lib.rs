@@ -20,6 +20,8 @@ pub mod layer;
 pub mod leaks;
 mod matrix;
 pub mod programs;
+pub mod steps;
+pub mod vm;
 
 pub use bed::{Bed, Row};
 pub use ctr::Ctr;

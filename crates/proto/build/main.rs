@@ -61,6 +61,7 @@ const SHIM: &[&str] = &[
 
 const API_ROOT: &str = "github.com/containerd/containerd/api/";
 
+#[allow(clippy::print_stdout, reason = "how a build script speaks to cargo")]
 fn main() {
     println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=protos");

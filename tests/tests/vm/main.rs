@@ -1,0 +1,2 @@
+//! Tests that need a machine of their own: `make test-vm` makes what they use.
+mod power_cut;
