@@ -1,4 +1,27 @@
-//! Every outgoing call.
+//! Every outgoing call: containerd's API over a unix socket, and what clients build on it.
+//!
+//! [`Client`] hands out the generated service clients, with namespace, lease and message limits already set.
+//! Above them stand the verbs a client needs: whole blobs, leases, images in and out, unpacking, and the OCI
+//! runtime spec of a container. [`shim`] and [`ttrpc`] speak to shims.
 
+mod connect;
+mod content;
+mod image;
+mod lease;
+pub mod oci;
+mod reply;
+mod services;
 pub mod shim;
+mod snapshot;
 pub mod ttrpc;
+mod unique;
+mod wire;
+
+pub use connect::{Client, DEFAULT_ADDRESS, DEFAULT_CONNECT_TIMEOUT};
+pub use content::{Blob, Chunks, Expect, MAX_DOCUMENT, Written};
+pub use image::{Documents, ImageContent, MAX_INDEX_DEPTH, Platforms, target_of};
+pub use lease::DEFAULT_EXPIRATION;
+pub use reply::{Reply, error_of};
+pub use services::Service;
+pub use unique::part as unique_part;
+pub use wire::{any, any_to_wire, descriptor_from_wire, descriptor_to_wire, labels_to_wire, timestamp_from_wire};

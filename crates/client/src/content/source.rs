@@ -1,0 +1,94 @@
+//! Where the bytes of a blob come from.
+
+use bytes::Bytes;
+use model::{Error, Result};
+use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
+use tokio::sync::mpsc;
+
+/// Bytes of a chunk: large enough that messages cost little, small enough to bound memory.
+pub(crate) const CHUNK: usize = 1 << 20;
+
+/// Chunks read ahead of the network.
+pub(crate) const AHEAD: usize = 2;
+
+/// A blob's bytes in order. Dropping it stops whoever produces them.
+#[derive(Debug)]
+pub struct Chunks {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    what: String,
+}
+
+impl Chunks {
+    /// Chunks that another task sends; errors name `what`.
+    pub fn channel(what: impl Into<String>) -> (mpsc::Sender<io::Result<Bytes>>, Self) {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        (sender, Self { receiver, what: what.into() })
+    }
+
+    /// A blob that is in memory.
+    pub fn of(what: impl Into<String>, bytes: Bytes) -> Self {
+        let (sender, chunks) = Self::channel(what);
+        // The channel is empty: this cannot fail.
+        let _ = sender.try_send(Ok(bytes));
+        chunks
+    }
+
+    /// `size` bytes of `file` from `offset` on, read by a blocking task.
+    pub fn of_file(what: impl Into<String>, file: Arc<File>, offset: u64, size: u64) -> Self {
+        let (sender, chunks) = Self::channel(what);
+        tokio::task::spawn_blocking(move || {
+            let (mut at, end) = (offset, offset.saturating_add(size));
+            while at < end {
+                let want = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+                let mut chunk = vec![0; want];
+                let read = file.read_exact_at(&mut chunk, at).map(|()| Bytes::from(chunk));
+                let failed = read.is_err();
+                if sender.blocking_send(read).is_err() || failed {
+                    return;
+                }
+                at += want as u64;
+            }
+        });
+        chunks
+    }
+
+    /// What a reader gives, to its end, read by a blocking task.
+    pub fn of_reader(what: impl Into<String>, mut reader: impl io::Read + Send + 'static) -> Self {
+        let (sender, chunks) = Self::channel(what);
+        tokio::task::spawn_blocking(move || {
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let read = fill(&mut reader, &mut chunk).map(|len| {
+                    chunk.truncate(len);
+                    Bytes::from(chunk)
+                });
+                let last = read.as_ref().map_or(true, Bytes::is_empty);
+                let at_end = read.as_ref().is_ok_and(Bytes::is_empty);
+                if at_end || sender.blocking_send(read).is_err() || last {
+                    return;
+                }
+            }
+        });
+        chunks
+    }
+
+    /// The next bytes, `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+        let chunk = self.receiver.recv().await.transpose();
+        chunk.map_err(|error| Error::io(format!("read {}", self.what), error))
+    }
+}
+
+/// Reads until `buffer` is full or the input ends.
+pub(crate) fn fill(reader: &mut impl io::Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(len) => filled += len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

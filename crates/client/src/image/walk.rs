@@ -1,0 +1,171 @@
+//! From an index down to its manifests, bounded.
+
+use crate::oci::{Descriptor, Document, Index, Kind, Manifest};
+use crate::{Client, Documents};
+use model::{Error, Result};
+use serde::Deserialize;
+
+/// Most indexes one inside the other. Real images have one or two; endless nesting is an attack.
+pub const MAX_INDEX_DEPTH: usize = 4;
+
+/// A document that lists others.
+#[derive(Clone, Debug)]
+pub(crate) enum Listing {
+    Index(Index),
+    Manifest(Manifest),
+}
+
+/// The fields that tell an index from a manifest, whatever the descriptor claims.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    #[serde(default)]
+    media_type: String,
+    #[serde(default)]
+    manifests: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    config: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    layers: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    fs_layers: Option<serde::de::IgnoredAny>,
+}
+
+impl Listing {
+    /// Reads an index or manifest; `None` if the descriptor is of neither.
+    pub(crate) fn parse(descriptor: &Descriptor, bytes: &[u8]) -> Result<Option<Self>> {
+        let what = format!("content {}", descriptor.digest);
+        match Kind::of(&descriptor.media_type) {
+            Kind::Index => {
+                check_shape(&what, bytes, Kind::Index)?;
+                Ok(Some(Self::Index(Index::parse(&what, bytes)?)))
+            }
+            Kind::Manifest => {
+                check_shape(&what, bytes, Kind::Manifest)?;
+                Ok(Some(Self::Manifest(Manifest::parse(&what, bytes)?)))
+            }
+            Kind::Config | Kind::Layer | Kind::Other => Ok(None),
+        }
+    }
+
+    /// What it lists, in order.
+    pub(crate) fn children(&self) -> Vec<Descriptor> {
+        match self {
+            Self::Index(index) => index.manifests.clone(),
+            Self::Manifest(manifest) => {
+                std::iter::once(&manifest.config).chain(&manifest.layers).cloned().collect()
+            }
+        }
+    }
+}
+
+/// Refuses a document that two readers could take for different things (CVE-2021-41190).
+fn check_shape(what: &str, bytes: &[u8], expected: Kind) -> Result<()> {
+    let shape = Shape::parse(what, bytes)?;
+    let stated = Kind::of(&shape.media_type);
+    let problem = match expected {
+        _ if shape.fs_layers.is_some() => "it has schema 1, which is not supported",
+        Kind::Manifest if shape.manifests.is_some() || stated == Kind::Index => "expected a manifest but found an index",
+        Kind::Index if shape.config.is_some() || shape.layers.is_some() || stated == Kind::Manifest => {
+            "expected an index but found a manifest"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::invalid_argument(format!("{what}: media type: {problem}")))
+}
+
+/// Refuses an index nested deeper than any real one.
+pub(crate) fn check_depth(descriptor: &Descriptor, depth: usize) -> Result<()> {
+    if depth < MAX_INDEX_DEPTH || Kind::of(&descriptor.media_type) != Kind::Index {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(format!(
+        "index {} is nested more than {MAX_INDEX_DEPTH} deep",
+        descriptor.digest
+    )))
+}
+
+impl Documents for Client {
+    async fn document(&self, descriptor: &Descriptor) -> Result<bytes::Bytes> {
+        Ok(self.read_small(descriptor).await?.into())
+    }
+}
+
+/// Everything below `target`, itself first, in the order documents list it. `select` says which children count.
+pub(crate) async fn descend(
+    documents: &impl Documents,
+    target: &Descriptor,
+    mut select: impl FnMut(Vec<Descriptor>) -> Vec<Descriptor>,
+    mut visit: impl FnMut(&Descriptor, &[Descriptor]) -> Result<()>,
+) -> Result<()> {
+    let mut pending = vec![(target.clone(), 0)];
+    while let Some((descriptor, depth)) = pending.pop() {
+        check_depth(&descriptor, depth)?;
+        let children = match Kind::of(&descriptor.media_type) {
+            Kind::Index | Kind::Manifest => {
+                let bytes = documents.document(&descriptor).await?;
+                let listing = Listing::parse(&descriptor, &bytes)?;
+                listing.map(|listing| listing.children()).unwrap_or_default()
+            }
+            Kind::Config | Kind::Layer | Kind::Other => Vec::new(),
+        };
+        let children = select(children);
+        visit(&descriptor, &children)?;
+        pending.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{media_types, sha256};
+    use std::collections::HashMap;
+
+    struct Memory(HashMap<String, Vec<u8>>);
+
+    impl Documents for Memory {
+        async fn document(&self, descriptor: &Descriptor) -> Result<bytes::Bytes> {
+            let found = self.0.get(descriptor.digest.as_str());
+            found.cloned().map(Into::into).ok_or_else(|| Error::not_found(descriptor.digest.to_string()))
+        }
+    }
+
+    fn nested(depth: usize) -> (Memory, Descriptor) {
+        let mut memory = HashMap::new();
+        let mut inner = Descriptor { media_type: media_types::LAYER_GZIP.into(), ..Descriptor::default() };
+        for _ in 0..depth {
+            let index = serde_json::to_vec(&Index { manifests: vec![inner], ..Index::default() }).unwrap();
+            inner = Descriptor { media_type: media_types::INDEX.into(), digest: sha256(&index), ..Descriptor::default() };
+            memory.insert(inner.digest.to_string(), index);
+        }
+        (Memory(memory), inner)
+    }
+
+    #[tokio::test]
+    async fn nesting_is_bounded() {
+        let (memory, target) = nested(MAX_INDEX_DEPTH);
+        let mut seen = 0;
+        let visit = |_: &Descriptor, _: &[Descriptor]| {
+            seen += 1;
+            Ok(())
+        };
+        descend(&memory, &target, |children| children, visit).await.unwrap();
+        assert_eq!(seen, MAX_INDEX_DEPTH + 1);
+
+        let (memory, target) = nested(MAX_INDEX_DEPTH + 1);
+        let error = descend(&memory, &target, |children| children, |_, _| Ok(())).await.unwrap_err();
+        assert!(error.to_string().contains("nested more than"), "{error}");
+    }
+
+    #[test]
+    fn an_ambiguous_document_is_refused() {
+        let manifest = Descriptor { media_type: media_types::MANIFEST.into(), ..Descriptor::default() };
+        let both = br#"{"schemaVersion":2,"manifests":[],"config":{},"layers":[]}"#;
+        let error = Listing::parse(&manifest, both).unwrap_err();
+        assert!(error.to_string().contains("found an index"), "{error}");
+        let index = Descriptor { media_type: media_types::INDEX.into(), ..Descriptor::default() };
+        assert!(Listing::parse(&index, both).is_err());
+        assert!(Listing::parse(&index, br#"{"fsLayers":[1]}"#).is_err());
+    }
+}

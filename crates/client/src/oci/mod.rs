@@ -1,0 +1,11 @@
+//! OCI image documents (image spec 1.1) and Docker's equal ones, as far as a client needs them.
+
+mod document;
+mod media_type;
+mod platform;
+mod reference;
+
+pub use document::{Config, Descriptor, Document, History, Image, Index, Manifest, RootFs, chain_ids, sha256};
+pub use media_type::{Kind, media_types};
+pub use platform::Platform;
+pub use reference::{docker_reference, familiar_name, object_of};
