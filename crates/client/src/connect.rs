@@ -98,6 +98,11 @@ impl Headers {
     fn new(namespace: &Namespace) -> Result<Self> {
         Ok(Self { namespace: header("namespace", namespace.as_str())?, lease: None })
     }
+
+    /// Whether what requests create is held by a lease.
+    pub(crate) fn has_lease(&self) -> bool {
+        self.lease.is_some()
+    }
 }
 
 impl tonic::service::Interceptor for Headers {

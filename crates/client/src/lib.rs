@@ -7,21 +7,28 @@
 mod connect;
 mod content;
 mod image;
+mod import;
 mod lease;
 pub mod oci;
+mod progress;
 mod reply;
 mod services;
 pub mod shim;
 mod snapshot;
 pub mod ttrpc;
 mod unique;
+mod unpack;
 mod wire;
 
 pub use connect::{Client, DEFAULT_ADDRESS, DEFAULT_CONNECT_TIMEOUT};
 pub use content::{Blob, Chunks, Expect, MAX_DOCUMENT, Written};
 pub use image::{Documents, ImageContent, MAX_INDEX_DEPTH, Platforms, target_of};
+
+pub use import::{ImportOptions, Imported, Naming};
 pub use lease::DEFAULT_EXPIRATION;
+pub use progress::{Event, Progress, Silent};
 pub use reply::{Reply, error_of};
 pub use services::Service;
 pub use unique::part as unique_part;
+pub use unpack::Unpacker;
 pub use wire::{any, any_to_wire, descriptor_from_wire, descriptor_to_wire, labels_to_wire, timestamp_from_wire};

@@ -22,9 +22,11 @@ pub struct Blob {
 impl Blob {
     /// The next bytes, `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        let message = self.stream.message().await.map_err(|status| {
-            error_of(status).context(format!("read content {}", self.digest))
-        })?;
+        let message = self
+            .stream
+            .message()
+            .await
+            .map_err(|status| error_of(status).context(format!("read content {}", self.digest)))?;
         Ok(message.map(|message| message.data))
     }
 }

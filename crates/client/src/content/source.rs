@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 pub(crate) const CHUNK: usize = 1 << 20;
 
 /// Chunks read ahead of the network.
-pub(crate) const AHEAD: usize = 2;
+const AHEAD: usize = 2;
 
 /// A blob's bytes in order. Dropping it stops whoever produces them.
 #[derive(Debug)]

@@ -33,9 +33,8 @@ impl Platforms {
 
     /// What `text` names, or what this machine runs.
     pub fn parse_or_host(text: Option<&str>) -> Result<Self> {
-        text.filter(|text| !text.is_empty()).map_or_else(|| Ok(Self::host()), |text| {
-            Platform::parse(text).map(Self::RunnableOn)
-        })
+        text.filter(|text| !text.is_empty())
+            .map_or_else(|| Ok(Self::host()), |text| Platform::parse(text).map(Self::RunnableOn))
     }
 
     /// How near `platform` is, 0 being best; `None` if it does not count.
@@ -165,9 +164,13 @@ impl Client {
         };
         let select = |mut children: Vec<Descriptor>| {
             // Those that name their platform need no look inside. Attestations are listed as unknown/unknown.
-            platforms.extend(children.iter().filter_map(|child| child.platform.as_ref()).filter(|platform| {
-                platform.os != "unknown" && platform.architecture != "unknown"
-            }).map(Platform::normalized));
+            platforms.extend(
+                children
+                    .iter()
+                    .filter_map(|child| child.platform.as_ref())
+                    .filter(|platform| platform.os != "unknown" && platform.architecture != "unknown")
+                    .map(Platform::normalized),
+            );
             children.retain(|child| child.platform.is_none());
             children
         };

@@ -5,7 +5,7 @@ mod walk;
 
 pub use choose::{ImageContent, Platforms};
 pub use walk::MAX_INDEX_DEPTH;
-pub(crate) use walk::{Listing, check_depth, descend};
+pub(crate) use walk::descend;
 
 use crate::oci::{Descriptor, Kind};
 use crate::{Client, Reply, descriptor_from_wire};

@@ -10,6 +10,7 @@ pub const MAX_INDEX_DEPTH: usize = 4;
 
 /// A document that lists others.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
 pub(crate) enum Listing {
     Index(Index),
     Manifest(Manifest),
@@ -52,9 +53,7 @@ impl Listing {
     pub(crate) fn children(&self) -> Vec<Descriptor> {
         match self {
             Self::Index(index) => index.manifests.clone(),
-            Self::Manifest(manifest) => {
-                std::iter::once(&manifest.config).chain(&manifest.layers).cloned().collect()
-            }
+            Self::Manifest(manifest) => std::iter::once(&manifest.config).chain(&manifest.layers).cloned().collect(),
         }
     }
 }
@@ -65,7 +64,9 @@ fn check_shape(what: &str, bytes: &[u8], expected: Kind) -> Result<()> {
     let stated = Kind::of(&shape.media_type);
     let problem = match expected {
         _ if shape.fs_layers.is_some() => "it has schema 1, which is not supported",
-        Kind::Manifest if shape.manifests.is_some() || stated == Kind::Index => "expected a manifest but found an index",
+        Kind::Manifest if shape.manifests.is_some() || stated == Kind::Index => {
+            "expected a manifest but found an index"
+        }
         Kind::Index if shape.config.is_some() || shape.layers.is_some() || stated == Kind::Manifest => {
             "expected an index but found a manifest"
         }
@@ -79,10 +80,7 @@ pub(crate) fn check_depth(descriptor: &Descriptor, depth: usize) -> Result<()> {
     if depth < MAX_INDEX_DEPTH || Kind::of(&descriptor.media_type) != Kind::Index {
         return Ok(());
     }
-    Err(Error::invalid_argument(format!(
-        "index {} is nested more than {MAX_INDEX_DEPTH} deep",
-        descriptor.digest
-    )))
+    Err(Error::invalid_argument(format!("index {} is nested more than {MAX_INDEX_DEPTH} deep", descriptor.digest)))
 }
 
 impl Documents for Client {
@@ -136,7 +134,8 @@ mod tests {
         let mut inner = Descriptor { media_type: media_types::LAYER_GZIP.into(), ..Descriptor::default() };
         for _ in 0..depth {
             let index = serde_json::to_vec(&Index { manifests: vec![inner], ..Index::default() }).unwrap();
-            inner = Descriptor { media_type: media_types::INDEX.into(), digest: sha256(&index), ..Descriptor::default() };
+            inner =
+                Descriptor { media_type: media_types::INDEX.into(), digest: sha256(&index), ..Descriptor::default() };
             memory.insert(inner.digest.to_string(), index);
         }
         (Memory(memory), inner)

@@ -148,9 +148,8 @@ pub struct History {
 pub trait Document: DeserializeOwned {
     /// Reads `bytes`; errors name `what`.
     fn parse(what: &str, bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|error| {
-            Error::invalid_argument(format!("{what} is not a valid document")).caused_by(error)
-        })
+        serde_json::from_slice(bytes)
+            .map_err(|error| Error::invalid_argument(format!("{what} is not a valid document")).caused_by(error))
     }
 }
 

@@ -42,9 +42,7 @@ pub enum Kind {
 impl Kind {
     /// The role that `media_type` gives.
     pub fn of(media_type: &str) -> Self {
-        use media_types::{
-            CHECKPOINT_CONFIG, CONFIG, DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST,
-        };
+        use media_types::{CHECKPOINT_CONFIG, CONFIG, DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST};
         match media_type {
             INDEX | DOCKER_LIST => Self::Index,
             MANIFEST | DOCKER_MANIFEST => Self::Manifest,

@@ -49,7 +49,8 @@ impl Platform {
         let invalid = |why: &str| Error::invalid_argument(format!("platform {text:?}: {why}"));
         let parts: Vec<&str> = text.split('/').collect();
         let plain = |part: &&str| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+            part.starts_with(|first: char| first.is_ascii_alphanumeric())
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
         };
         if !parts.iter().all(plain) {
             return Err(invalid("its parts are letters, digits, `_`, `.` and `-`"));

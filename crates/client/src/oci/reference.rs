@@ -56,9 +56,9 @@ pub fn object_of(name: &str) -> &str {
 fn parse(text: &str) -> Result<Reference> {
     let invalid = |why: &str| Error::invalid_argument(format!("image reference {text:?}: {why}"));
     let (rest, digest) = match text.split_once('@') {
-        Some((rest, digest)) => (rest, Some(digest.parse::<Digest>().map_err(|error| {
-            invalid("invalid digest").caused_by(error)
-        })?)),
+        Some((rest, digest)) => {
+            (rest, Some(digest.parse::<Digest>().map_err(|error| invalid("invalid digest").caused_by(error))?))
+        }
         None => (text, None),
     };
     let (name, tag) = match rest.rsplit_once(':') {
@@ -93,9 +93,7 @@ fn split_domain(name: &str) -> (String, String) {
     let hub = "docker.io";
     let (domain, path) = match name.split_once('/') {
         Some(("index.docker.io", path)) => (hub, path),
-        Some((first, path))
-            if first == "localhost" || first.contains(['.', ':']) || first.to_lowercase() != first =>
-        {
+        Some((first, path)) if first == "localhost" || first.contains(['.', ':']) || first.to_lowercase() != first => {
             (first, path)
         }
         _ => (hub, name),
@@ -107,14 +105,17 @@ fn split_domain(name: &str) -> (String, String) {
 fn is_tag(tag: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let bytes = tag.as_bytes();
-    (1..=MAX_TAG).contains(&bytes.len()) && word(bytes[0]) && bytes.iter().all(|&byte| word(byte) || b".-".contains(&byte))
+    (1..=MAX_TAG).contains(&bytes.len())
+        && word(bytes[0])
+        && bytes.iter().all(|&byte| word(byte) || b".-".contains(&byte))
 }
 
 /// Runs of lower-case letters and digits, joined by one `.`, one or two `_`, or any number of `-`.
 fn is_component(component: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends = |part: &str| part.bytes().next().is_some_and(word) && part.bytes().last().is_some_and(word);
-    let joints = component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).filter(|joint| !joint.is_empty());
+    let joints =
+        component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).filter(|joint| !joint.is_empty());
     ends(component)
         && joints.into_iter().all(|joint| matches!(joint, "." | "_" | "__") || joint.bytes().all(|byte| byte == b'-'))
 }

@@ -1,0 +1,103 @@
+//! Images in: an OCI layout or a Docker archive, as one tar stream, becomes blobs, snapshots and names.
+//!
+//! A plain file is indexed first, by seeking from header to header, so that only what is wanted is sent, several
+//! blobs at once, and layers are unpacked while others are still on their way. Anything else (a pipe, a compressed
+//! archive) is read once from front to back: blobs are stored as they come, small documents are kept in memory.
+
+mod archive;
+mod layout;
+mod plan;
+mod stream;
+mod upload;
+
+pub use layout::Naming;
+
+use crate::image::Platforms;
+use crate::oci::Descriptor;
+use crate::progress::Progress;
+use crate::unpack::Unpacker;
+use crate::{Client, Reply, descriptor_to_wire};
+use archive::Archive;
+use model::{Labels, Result};
+use plan::Plan;
+use proto::api::containerd::services::images::v1::{CreateImageRequest, Image, UpdateImageRequest};
+use std::{fs::File, sync::Arc};
+
+/// What to import and how.
+#[derive(Clone)]
+pub struct ImportOptions {
+    /// How images get their names.
+    pub naming: Naming,
+    /// Name under which the whole index is kept too.
+    pub index_name: Option<String>,
+    /// Images for which platforms are taken.
+    pub platforms: Platforms,
+    /// Labels of every image created.
+    pub labels: Labels,
+    /// Where layers are unpacked, if at all.
+    pub unpacker: Option<Unpacker>,
+    /// Whether layers may be collected once they are unpacked.
+    pub discard_layers: bool,
+    /// Told of every step.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl std::fmt::Debug for ImportOptions {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("ImportOptions").field("naming", &self.naming).finish_non_exhaustive()
+    }
+}
+
+/// An image that was imported.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// Its name.
+    pub name: String,
+    /// What it points to.
+    pub target: Descriptor,
+}
+
+impl Client {
+    /// Imports every image in `input`, which errors call `what`. Meant to be called under a lease, without which
+    /// nothing holds blobs until their image exists.
+    pub async fn import(&self, what: &str, input: File, options: &ImportOptions) -> Result<Vec<Imported>> {
+        let archive = Archive::open(self, what, input, options.progress.as_ref()).await?;
+        let layout = layout::read(self, &archive).await?;
+        let plan = Plan::new(self, &archive, layout, options).await?;
+        // Boxed: it holds the state of several transfers.
+        Box::pin(upload::run(self, &archive, &plan, options)).await?;
+        let mut imported = Vec::new();
+        for (name, target) in plan.names() {
+            self.set_image(&name, &target, &options.labels).await?;
+            imported.push(Imported { name, target });
+        }
+        Ok(imported)
+    }
+
+    /// Makes `name` point to `target`, whether it exists or not.
+    pub async fn set_image(&self, name: &str, target: &Descriptor, labels: &Labels) -> Result<Image> {
+        let image = Image {
+            name: name.to_owned(),
+            target: Some(descriptor_to_wire(target)),
+            labels: crate::labels_to_wire(labels),
+            ..Image::default()
+        };
+        let mut paths = vec!["target".to_owned()];
+        if !labels.is_empty() {
+            paths.push("labels".to_owned());
+        }
+        let request = UpdateImageRequest {
+            image: Some(image.clone()),
+            update_mask: Some(prost_types::FieldMask { paths }),
+            source_date_epoch: None,
+        };
+        match self.images().update(request).await.reply() {
+            Ok(reply) => Ok(reply.image.unwrap_or_default()),
+            Err(error) if error.is_not_found() => {
+                let request = CreateImageRequest { image: Some(image), source_date_epoch: None };
+                Ok(self.images().create(request).await.reply()?.image.unwrap_or_default())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
