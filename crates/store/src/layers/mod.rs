@@ -4,14 +4,30 @@
 //! a layer comes from any [`std::io::Read`] and goes to any [`std::io::Write`].
 //! The format is OCI's (image-spec, layer.md); where it leaves room, Go containerd's behaviour decides.
 
+mod apply;
+mod chunk;
+mod decompress;
+mod input;
 mod media_type;
 mod options;
+mod pipeline;
+mod processor;
+mod tar;
+mod xattr;
 
 pub use media_type::{Compression, TAR, TAR_GZIP, TAR_ZSTD, is_layer};
 pub use options::{Applied, ApplyOptions, DiffOptions, IdMap, IdRange, StreamProcessor, Written};
 
+use crate::content::Hasher;
+use apply::Target;
 use model::{Error, Mount, Result};
-use std::io::{Read, Write};
+use pipeline::Passed;
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+};
+use sys::mount::TempMount;
 
 /// Unpacks a layer of `media_type` read from `stream` onto what `mounts` describe.
 ///
@@ -19,8 +35,61 @@ use std::io::{Read, Write};
 /// written directly, without mounting; anything else is mounted for the time it takes.
 /// An error leaves what was written so far: the caller drops the snapshot.
 pub fn apply(stream: impl Read + Send, media_type: &str, mounts: &[Mount], options: &ApplyOptions) -> Result<Applied> {
-    let _ = (stream, mounts, options);
-    Err(Error::unimplemented(format!("apply {media_type}: not built yet")))
+    match Target::without_mounting(mounts)? {
+        Some(target) => apply_to(stream, media_type, &target, options),
+        None if mounts.is_empty() => Err(Error::invalid_argument("apply layer: no mounts")),
+        None => {
+            let mounted = TempMount::new(mounts)?;
+            apply_to(stream, media_type, &Target::directory(mounted.path()), options)
+        }
+    }
+}
+
+/// Unpacks a layer into the directory `root`, deleting what its whiteouts name.
+pub fn apply_to_directory(
+    stream: impl Read + Send,
+    media_type: &str,
+    root: &Path,
+    options: &ApplyOptions,
+) -> Result<Applied> {
+    apply_to(stream, media_type, &Target::directory(root), options)
+}
+
+fn apply_to(
+    mut stream: impl Read + Send,
+    media_type: &str,
+    target: &Target,
+    options: &ApplyOptions,
+) -> Result<Applied> {
+    let (chain, compression) = processor::chain(media_type, options)?;
+    let algorithm = options.expected.as_ref().map(|(digest, _)| digest.algorithm());
+    let unpack = |stream: &mut (dyn Read + Send), algorithm| {
+        pipeline::run(stream, compression, algorithm, |input| apply::extract(input, target, options.id_map.as_ref()))
+    };
+    let passed = if chain.is_empty() {
+        unpack(&mut stream, algorithm)?
+    } else {
+        let hasher = algorithm.map(Hasher::new);
+        let unpack = |output: &mut (dyn Read + Send)| unpack(output, None);
+        let (passed, stored) = processor::run(&mut stream, media_type, &chain, options, hasher, unpack)?;
+        Passed { stored, ..passed }
+    };
+    if let (Some((digest, size)), Some(stored)) = (&options.expected, passed.stored)
+        && (stored.digest != *digest || stored.size != *size)
+    {
+        let (was, len) = (stored.digest, stored.size);
+        return Err(Error::failed_precondition(format!("layer {digest}, {size} bytes: read {was}, {len} bytes")));
+    }
+    let applied = Applied { diff_id: passed.plain.digest, size: passed.plain.size };
+    if let Some(expected) = options.expected_diff_id.as_ref().filter(|expected| **expected != applied.diff_id) {
+        let message = format!("layer has diff id {}, expected {expected}", applied.diff_id);
+        return Err(Error::failed_precondition(message));
+    }
+    if options.sync_fs {
+        let sync = || rustix::fs::syncfs(File::open(&target.root)?).map_err(std::io::Error::from);
+        sync().map_err(|error| Error::io(format!("sync file system of {}", target.root.display()), error))?;
+    }
+    Ok(applied)
 }
 
 /// Writes the layer of `media_type` (`""` is gzip) that turns `lower` into `upper` to `out`.

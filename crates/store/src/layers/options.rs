@@ -53,7 +53,7 @@ pub struct Written {
 ///
 /// It reads the stream on stdin and writes the result to stdout; `STREAM_PROCESSOR_MEDIATYPE` says what it gets, and
 /// file descriptor 3 carries its payload, a protobuf `Any`, if the request has one for `id`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamProcessor {
     /// Name under which requests send payloads.
     pub id: String,
@@ -78,6 +78,14 @@ pub struct IdRange {
     pub host: u32,
     /// How many.
     pub size: u32,
+}
+
+impl IdRange {
+    /// What the disk has for the layer's `id`, if that is in the range.
+    pub(super) fn on_disk(self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.container).filter(|offset| *offset < self.size)?;
+        self.host.checked_add(offset)
+    }
 }
 
 /// Owners of a user namespace, as uid_map(5) has them. No range at all maps every id to itself.

@@ -1,0 +1,298 @@
+//! One entry of the archive becomes one file, with as few system calls as it takes.
+//!
+//! What a new file's owner and mode are is asked (one `fstat`) rather than set: mostly they are right already.
+
+use super::{
+    failed, shown,
+    target::Whiteouts,
+    tree::{Directory, Tree, clean, join, open_child, split, times},
+};
+use crate::layers::{
+    options::{IdMap, IdRange},
+    tar::{Entry, Kind, Reader},
+    xattr,
+};
+use model::{Error, Result};
+use rustix::{
+    fd::{AsFd, AsRawFd, OwnedFd},
+    fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags},
+    io::Errno,
+    process,
+};
+use std::rc::Rc;
+
+impl Tree<'_> {
+    /// Makes `entry` at `name` in the directory `parent`; a file's data is read from `reader`.
+    pub(super) fn create(&mut self, parent: &[u8], name: &[u8], entry: &Entry, reader: &mut Reader<'_>) -> Result<()> {
+        let directory = self.directory(parent)?;
+        match entry.kind {
+            Kind::Directory => self.make_directory(&directory, parent, name, entry)?,
+            Kind::File => {
+                let file = self.replacing(&directory, name, || {
+                    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    fs::openat(&directory.fd, name, flags, Mode::from_raw_mode(entry.mode & 0o777))
+                })?;
+                write_data(&file, entry, reader)?;
+                let stat = fs::fstat(&file).map_err(failed("stat"))?;
+                self.set_attributes(&file, &stat, entry)?;
+                fs::futimens(&file, &times(entry)).map_err(failed("set times"))?;
+            }
+            Kind::Symlink => {
+                self.replacing(&directory, name, || fs::symlinkat(&entry.link[..], &directory.fd, name))?;
+                self.change_owner_of(&directory, name, entry)?;
+                self.set_xattrs_of(&directory, name, entry)?;
+                set_times_of(&directory, name, &times(entry))?;
+            }
+            Kind::Hardlink => self.make_hardlink(&directory, name, entry)?,
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => self.make_special(&directory, name, entry)?,
+        }
+        self.mark_unpacked(&directory, name);
+        Ok(())
+    }
+
+    /// Runs `make`; if something is in its way, removes that and runs it again.
+    fn replacing<T>(&mut self, directory: &Directory, name: &[u8], make: impl Fn() -> Result<T, Errno>) -> Result<T> {
+        match make() {
+            Err(Errno::EXIST) => {
+                self.remove(directory, name)?;
+                make().map_err(failed("create"))
+            }
+            made => made.map_err(failed("create")),
+        }
+    }
+
+    fn make_directory(&mut self, directory: &Rc<Directory>, parent: &[u8], name: &[u8], entry: &Entry) -> Result<()> {
+        let mode = entry.mode & 0o777;
+        match fs::mkdirat(&directory.fd, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                let stat = fs::statat(&directory.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
+                if self.is_whiteout(&stat) {
+                    self.make_directory_over_whiteout(directory, name, mode)?;
+                } else if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    self.remove(directory, name)?;
+                    fs::mkdirat(&directory.fd, name, Mode::from_raw_mode(mode)).map_err(failed("make directory"))?;
+                }
+            }
+            Err(errno) => return Err(failed("make directory")(errno)),
+        }
+        let fd = open_child(directory, name).map_err(failed("open directory"))?;
+        let stat = fs::fstat(&fd).map_err(failed("stat"))?;
+        self.set_attributes(&fd, &stat, entry)?;
+        let path = join(parent, name);
+        self.set_times_at_end(&path, times(entry));
+        let made = Directory { fd, id: (stat.st_dev, stat.st_ino), set_gid: entry.mode & 0o2000 != 0 };
+        self.keep(&path, &Rc::new(made));
+        Ok(())
+    }
+
+    fn make_hardlink(&mut self, directory: &Directory, name: &[u8], entry: &Entry) -> Result<()> {
+        let target = clean(&entry.link);
+        let (target_parent, target_name) =
+            split(&target).ok_or_else(|| Error::unknown(format!("hard link to {}: not a file", shown(&entry.link))))?;
+        let source = self.directory(target_parent)?;
+        // A link to itself is one to what it replaces, and fails when that is gone: the same as in Go containerd.
+        self.replacing(directory, name, || fs::linkat(&source.fd, target_name, &directory.fd, name, AtFlags::empty()))
+            .map_err(|error| error.context(format!("hard link to {}", shown(&entry.link))))?;
+        let stat = fs::statat(&directory.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
+        let (uid, gid) = self.owner(entry)?;
+        if (stat.st_uid, stat.st_gid) != (uid, gid) {
+            self.change_owner_of(directory, name, entry)?;
+        }
+        self.set_xattrs_of(directory, name, entry)?;
+        let is_symlink = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        if !is_symlink && (stat.st_mode & 0o7777 != entry.mode || (stat.st_uid, stat.st_gid) != (uid, gid)) {
+            change_mode_of(directory, name, entry)?;
+        }
+        let times = times(entry);
+        let modified = times.last_modification;
+        if (stat.st_mtime, i64::try_from(stat.st_mtime_nsec)) != (modified.tv_sec, Ok(modified.tv_nsec)) {
+            set_times_of(directory, name, &times)?;
+        }
+        Ok(())
+    }
+
+    fn make_special(&mut self, directory: &Directory, name: &[u8], entry: &Entry) -> Result<()> {
+        let kind = match entry.kind {
+            Kind::CharDevice => FileType::CharacterDevice,
+            Kind::BlockDevice => FileType::BlockDevice,
+            _ => FileType::Fifo,
+        };
+        let (major, minor) = entry.device;
+        let (Ok(major), Ok(minor)) = (u32::try_from(major), u32::try_from(minor)) else {
+            return Err(Error::unknown(format!("device number {major}:{minor} out of range: invalid archive")));
+        };
+        let device = fs::makedev(major, minor);
+        self.replacing(directory, name, || {
+            fs::mknodat(&directory.fd, name, kind, Mode::from_raw_mode(entry.mode & 0o777), device)
+        })?;
+        self.change_owner_of(directory, name, entry)?;
+        self.set_xattrs_of(directory, name, entry)?;
+        change_mode_of(directory, name, entry)?;
+        set_times_of(directory, name, &times(entry))
+    }
+
+    /// Owner, extended attributes and mode of an open file or directory, in this order: a change of owner clears
+    /// set-id bits and capabilities.
+    fn set_attributes(&self, fd: &OwnedFd, stat: &Stat, entry: &Entry) -> Result<()> {
+        let (uid, gid) = self.owner(entry)?;
+        let chowned = (stat.st_uid, stat.st_gid) != (uid, gid);
+        if chowned {
+            fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed("change owner"))?;
+        }
+        for (name, value) in &entry.xattrs {
+            self.set_xattr(name, entry.kind, || fs::fsetxattr(fd, &name[..], value, XattrFlags::empty()))?;
+        }
+        // An ACL among the attributes changes the mode, too.
+        if chowned || !entry.xattrs.is_empty() || stat.st_mode & 0o7777 != entry.mode {
+            fs::fchmod(fd, Mode::from_raw_mode(entry.mode)).map_err(failed("change mode"))?;
+        }
+        Ok(())
+    }
+
+    /// The entry's owner and group on disk.
+    fn owner(&self, entry: &Entry) -> Result<(u32, u32)> {
+        let id = |what: &str, id: u64, ranges: fn(&IdMap) -> &[IdRange]| {
+            let known = u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+            let known = known.ok_or_else(|| Error::unknown(format!("{what} {id} out of range")))?;
+            match self.ids.map(ranges) {
+                None | Some([]) => Ok(known),
+                Some(ranges) => ranges.iter().find_map(|range| range.on_disk(known)).ok_or_else(|| {
+                    Error::failed_precondition(format!("{what} {id} is not mapped in the user namespace"))
+                }),
+            }
+        };
+        Ok((id("uid", entry.uid, |ids| &ids.users)?, id("gid", entry.gid, |ids| &ids.groups)?))
+    }
+
+    /// Changes the owner of what was just made, unless it must be right: ours, in a directory that gives no group.
+    pub(super) fn change_owner_of(&self, directory: &Directory, name: &[u8], entry: &Entry) -> Result<()> {
+        let (uid, gid) = self.owner(entry)?;
+        let ours = (process::geteuid().as_raw(), process::getegid().as_raw());
+        let new = matches!(entry.kind, Kind::Symlink | Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::File);
+        if new && !directory.set_gid && ours == (uid, gid) {
+            return Ok(());
+        }
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        fs::chownat(&directory.fd, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed("change owner"))
+    }
+
+    fn set_xattrs_of(&self, directory: &Directory, name: &[u8], entry: &Entry) -> Result<()> {
+        if entry.xattrs.is_empty() {
+            return Ok(());
+        }
+        // No call sets attributes relative to a directory; its /proc name does, and the link itself is not followed.
+        let path = [format!("/proc/self/fd/{}/", directory.fd.as_fd().as_raw_fd()).as_bytes(), name].concat();
+        for (key, value) in &entry.xattrs {
+            self.set_xattr(key, entry.kind, || fs::lsetxattr(&path[..], &key[..], value, XattrFlags::empty()))?;
+        }
+        Ok(())
+    }
+
+    /// Sets an extended attribute, or leaves it out where Go containerd does: no `trusted` ones from an archive, and
+    /// none where the file system or the kind of file has no room for it.
+    fn set_xattr(&self, name: &[u8], kind: Kind, set: impl Fn() -> Result<(), Errno>) -> Result<()> {
+        let ours =
+            matches!(self.whiteouts, Whiteouts::Overlay { user_xattr: true }) && name.starts_with(b"user.overlay.");
+        if name.starts_with(b"trusted.") || ours {
+            tracing::warn!(name = %shown(name), "ignored extended attribute in archive");
+            return Ok(());
+        }
+        match set() {
+            Err(Errno::PERM) if name.starts_with(b"user.") && !matches!(kind, Kind::File | Kind::Directory) => Ok(()),
+            Err(Errno::NOTSUP) => {
+                tracing::warn!(name = %shown(name), "ignored extended attribute in archive: not supported here");
+                Ok(())
+            }
+            result => {
+                result.map_err(|errno| Error::io(format!("set extended attribute {}", shown(name)), errno.into()))
+            }
+        }
+    }
+
+    /// Gives a directory that the archive has no entry for the attributes it has in the layers below, which an
+    /// overlay would otherwise hide. Returns the times to give it, if there is such a directory.
+    pub(super) fn inherit(&self, path: &[u8], made: &Directory) -> Result<Option<Timestamps>> {
+        for lower in &self.lowers {
+            let fd = match super::tree::open_in(lower, path) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT) => continue,
+                // Replaced or deleted there: what is further below does not show.
+                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(errno) => return Err(failed("open lower directory")(errno)),
+            };
+            let stat = fs::fstat(&fd).map_err(failed("stat lower directory"))?;
+            let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+            fs::fchown(&made.fd, Some(uid), Some(gid)).map_err(failed("change owner"))?;
+            copy_xattrs(&fd, &made.fd)?;
+            fs::fchmod(&made.fd, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(failed("change mode"))?;
+            return Ok(Some(stat_times(&stat)));
+        }
+        Ok(None)
+    }
+}
+
+fn stat_times(stat: &Stat) -> Timestamps {
+    let spec = |seconds, nanos| Timespec { tv_sec: seconds, tv_nsec: i64::try_from(nanos).unwrap_or(0) };
+    Timestamps {
+        last_access: spec(stat.st_atime, stat.st_atime_nsec),
+        last_modification: spec(stat.st_mtime, stat.st_mtime_nsec),
+    }
+}
+
+fn copy_xattrs(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+    let names = match xattr::list(|buffer| fs::flistxattr(from, buffer)) {
+        Err(Errno::NOTSUP) => return Ok(()),
+        names => names.map_err(failed("list extended attributes"))?,
+    };
+    for name in names.iter().filter(|name| !name.starts_with(b"trusted.") && !name.starts_with(b"user.overlay.")) {
+        let value = match xattr::get(|buffer| fs::fgetxattr(from, &name[..], buffer)) {
+            Err(Errno::NOTSUP | Errno::NODATA) => continue,
+            value => value.map_err(failed("read extended attribute"))?,
+        };
+        match fs::fsetxattr(to, &name[..], &value, XattrFlags::CREATE) {
+            Ok(()) | Err(Errno::NOTSUP | Errno::NODATA | Errno::EXIST) => {}
+            Err(errno) => return Err(failed("copy extended attribute")(errno)),
+        }
+    }
+    Ok(())
+}
+
+fn write_data(file: &OwnedFd, entry: &Entry, reader: &mut Reader<'_>) -> Result<()> {
+    let Some(parts) = &entry.sparse else {
+        return write_part(file, entry.size, reader);
+    };
+    for (offset, len) in parts.iter().filter(|(_, len)| *len > 0) {
+        fs::seek(file, fs::SeekFrom::Start(*offset)).map_err(failed("seek"))?;
+        write_part(file, *len, reader)?;
+    }
+    fs::ftruncate(file, entry.size).map_err(failed("set size"))
+}
+
+fn write_part(file: &OwnedFd, len: u64, reader: &mut Reader<'_>) -> Result<()> {
+    let mut left = len;
+    while left > 0 {
+        let mut bytes = reader.data(left)?;
+        left -= bytes.len() as u64;
+        while !bytes.is_empty() {
+            match rustix::io::write(file, bytes) {
+                Ok(0) => return Err(Error::resource_exhausted("write: no room")),
+                Ok(written) => bytes = &bytes[written..],
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed("write")(errno)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn change_mode_of(directory: &Directory, name: &[u8], entry: &Entry) -> Result<()> {
+    // Not a link, the caller has seen to that.
+    let mode = Mode::from_raw_mode(entry.mode);
+    fs::chmodat(&directory.fd, name, mode, AtFlags::empty()).map_err(failed("change mode"))
+}
+
+fn set_times_of(directory: &Directory, name: &[u8], times: &Timestamps) -> Result<()> {
+    fs::utimensat(&directory.fd, name, times, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("set times"))
+}

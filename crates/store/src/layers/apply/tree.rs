@@ -1,0 +1,310 @@
+//! The directory tree being unpacked: its root, the directories held open, and what is left to do at the end.
+
+use super::{
+    failed,
+    target::{Target, Whiteouts},
+};
+use crate::layers::{
+    options::IdMap,
+    tar::{Entry, Time},
+};
+use model::{Error, Result};
+use rustix::{
+    fd::OwnedFd,
+    fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps},
+    io::Errno,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
+    rc::Rc,
+};
+
+/// Directories held open at a time. Archives go through a tree in order, so few are needed.
+const OPEN_DIRECTORIES: usize = 64;
+/// Symbolic links followed while making missing parents, as many as the kernel follows in a path.
+const MAX_LINKS: usize = 40;
+
+/// An open directory.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) fd: OwnedFd,
+    pub(super) id: (u64, u64),
+    /// New files take this directory's group rather than ours.
+    pub(super) set_gid: bool,
+}
+
+impl Directory {
+    pub(super) fn new(fd: OwnedFd) -> Result<Self, Errno> {
+        let stat = fs::fstat(&fd)?;
+        Ok(Self { fd, id: (stat.st_dev, stat.st_ino), set_gid: stat.st_mode & 0o2000 != 0 })
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Tree<'a> {
+    root: Rc<Directory>,
+    pub(super) whiteouts: Whiteouts,
+    pub(super) ids: Option<&'a IdMap>,
+    pub(super) in_user_namespace: bool,
+    /// The layers below an overlay's upper directory, topmost first.
+    pub(super) lowers: Vec<OwnedFd>,
+    /// By clean path. Emptied whenever something a path may lead through is removed.
+    open: HashMap<Vec<u8>, Rc<Directory>>,
+    /// Hashes of directory and name of everything this layer made: whiteouts concern only what was there before.
+    unpacked: HashSet<u64>,
+    hasher: RandomState,
+    /// Directory times, set last since every file made in a directory changes them.
+    times: Vec<(Vec<u8>, Timestamps)>,
+    /// Whether a directory or link was removed, so that a path in `times` may mean something else by now.
+    replaced: bool,
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn open(target: &Target, ids: Option<&'a IdMap>) -> Result<Self> {
+        let open = |path: &std::path::Path| {
+            fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| Error::io(format!("open {}", path.display()), errno.into()))
+        };
+        let root = Directory::new(open(&target.root)?).map_err(failed("stat root"))?;
+        Ok(Self {
+            root: Rc::new(root),
+            whiteouts: target.whiteouts,
+            ids,
+            in_user_namespace: super::target::in_user_namespace(),
+            lowers: target.lowers.iter().map(|path| open(path)).collect::<Result<_>>()?,
+            open: HashMap::new(),
+            unpacked: HashSet::new(),
+            hasher: RandomState::new(),
+            times: Vec::new(),
+            replaced: false,
+        })
+    }
+
+    /// The directory `path` (clean) names, which is made with its parents if it is missing.
+    pub(super) fn directory(&mut self, path: &[u8]) -> Result<Rc<Directory>> {
+        if path.is_empty() {
+            return Ok(Rc::clone(&self.root));
+        }
+        if let Some(directory) = self.open.get(path) {
+            return Ok(Rc::clone(directory));
+        }
+        let directory = self.resolve(path, 0)?;
+        self.keep(path, &directory);
+        Ok(directory)
+    }
+
+    /// Remembers that `path` is `directory`.
+    pub(super) fn keep(&mut self, path: &[u8], directory: &Rc<Directory>) {
+        if self.open.len() >= OPEN_DIRECTORIES {
+            self.open.clear();
+        }
+        self.open.insert(path.to_vec(), Rc::clone(directory));
+    }
+
+    /// To be called when a directory or a symbolic link was removed.
+    pub(super) fn forget_paths(&mut self) {
+        self.open.clear();
+        self.replaced = true;
+    }
+
+    /// Resolves `path` inside the root, making what is missing. Unlike elsewhere, `path` may contain `..`.
+    fn resolve(&mut self, path: &[u8], links: usize) -> Result<Rc<Directory>> {
+        let errno = match open_in(&self.root.fd, path) {
+            Ok(fd) => return Directory::new(fd).map(Rc::new).map_err(failed("stat")),
+            Err(errno) => errno,
+        };
+        let trimmed = path.trim_ascii_end_slashes();
+        if !matches!(errno, Errno::NOENT | Errno::NOTDIR) || trimmed.is_empty() || links > MAX_LINKS {
+            return Err(failed("open directory")(errno));
+        }
+        let (above, name) = match trimmed.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (&trimmed[..slash], &trimmed[slash + 1..]),
+            None => (&b""[..], trimmed),
+        };
+        let parent = if above.is_empty() { Rc::clone(&self.root) } else { self.resolve(above, links)? };
+        if matches!(name, b"." | b"..") {
+            // Above it everything exists now; the kernel knows what is above that.
+            let fd = open_in(&self.root.fd, path).map_err(failed("open directory"))?;
+            return Directory::new(fd).map(Rc::new).map_err(failed("stat"));
+        }
+        match fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => self.made_parent(&parent, trimmed, name),
+            Err(Errno::EXIST) => {
+                let stat = fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
+                match FileType::from_raw_mode(stat.st_mode) {
+                    // A link to nowhere: what it names is made.
+                    FileType::Symlink => {
+                        let link = fs::readlinkat(&parent.fd, name, Vec::new()).map_err(failed("read link"))?;
+                        let link = link.as_bytes();
+                        let target = if link.starts_with(b"/") { link.to_vec() } else { [above, b"/", link].concat() };
+                        self.resolve(&target, links + 1)
+                    }
+                    _ if self.is_whiteout(&stat) => {
+                        self.make_directory_over_whiteout(&parent, name, 0o755)?;
+                        self.made_parent(&parent, trimmed, name)
+                    }
+                    _ => Err(failed("open directory")(errno)),
+                }
+            }
+            Err(errno) => Err(failed("make parent directory")(errno)),
+        }
+    }
+
+    fn made_parent(&mut self, parent: &Directory, path: &[u8], name: &[u8]) -> Result<Rc<Directory>> {
+        let fd = open_child(parent, name).map_err(failed("open directory"))?;
+        let directory = Rc::new(Directory::new(fd).map_err(failed("stat"))?);
+        fs::fchmod(&directory.fd, Mode::from_raw_mode(0o755)).map_err(failed("change mode"))?;
+        self.mark_unpacked(parent, name);
+        if let Some(times) = self.inherit(path, &directory)? {
+            self.set_times_at_end(path, times);
+        }
+        Ok(directory)
+    }
+
+    /// Records that this layer made `name` in `parent`.
+    pub(super) fn mark_unpacked(&mut self, parent: &Directory, name: &[u8]) {
+        self.unpacked.insert(self.hasher.hash_one((parent.id, name)));
+    }
+
+    /// Whether this layer made `name` in the directory with `id`.
+    pub(super) fn is_unpacked(&self, id: (u64, u64), name: &[u8]) -> bool {
+        self.unpacked.contains(&self.hasher.hash_one((id, name)))
+    }
+
+    /// Sets the times of the directory `path` once everything is unpacked.
+    pub(super) fn set_times_at_end(&mut self, path: &[u8], times: Timestamps) {
+        self.times.push((path.to_vec(), times));
+    }
+
+    /// Does what had to wait until every file is there.
+    pub(super) fn finish(mut self) -> Result<()> {
+        for (path, times) in std::mem::take(&mut self.times) {
+            let Some((parent, name)) = split(&path) else { continue };
+            self.set_directory_times(parent, name, &times).map_err(|error| error.context(super::shown(&path)))?;
+        }
+        Ok(())
+    }
+
+    fn set_directory_times(&mut self, parent: &[u8], name: &[u8], times: &Timestamps) -> Result<()> {
+        // Not `directory`: a parent that is gone is not to be made again.
+        let parent = match self.open.get(parent) {
+            _ if parent.is_empty() => Rc::clone(&self.root),
+            Some(parent) => Rc::clone(parent),
+            None => match open_in(&self.root.fd, parent) {
+                Ok(fd) => {
+                    let directory = Rc::new(Directory::new(fd).map_err(failed("stat"))?);
+                    self.keep(parent, &directory);
+                    directory
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+                Err(errno) => return Err(failed("open directory")(errno)),
+            },
+        };
+        if self.replaced {
+            match fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {}
+                Ok(_) | Err(Errno::NOENT) => return Ok(()),
+                Err(errno) => return Err(failed("stat")(errno)),
+            }
+        }
+        fs::utimensat(&parent.fd, name, times, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("set times"))
+    }
+}
+
+/// Opens the directory `path` as if `root` were the root directory: neither `..` nor a link leads out.
+pub(super) fn open_in(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    // The kernel gives up with EAGAIN if something was renamed while it followed a `..`.
+    let mut tries = 0;
+    loop {
+        match fs::openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) if tries < 100 => tries += 1,
+            result => return result,
+        }
+    }
+}
+
+/// Opens the directory `name` in `parent`, which must not be a link.
+pub(super) fn open_child(parent: &Directory, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    fs::openat(&parent.fd, name, flags, Mode::empty())
+}
+
+/// The times to give what `entry` describes. Times before 1970 or beyond Go's range become 1970, as in Go containerd.
+pub(super) fn times(entry: &Entry) -> Timestamps {
+    const MAX: Time = Time { seconds: i64::MAX / 1_000_000_000, nanos: 854_775_807 };
+    let bounded = |time: Time| if time.seconds < 0 || time > MAX { Time::default() } else { time };
+    let spec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() };
+    let accessed = entry.atime.map_or(entry.mtime, |atime| atime.max(entry.mtime));
+    Timestamps { last_access: spec(bounded(accessed)), last_modification: spec(bounded(entry.mtime)) }
+}
+
+/// `path` without empty components, `.` and `..`, as Go cleans the names of an archive before it uses them.
+pub(super) fn clean(path: &[u8]) -> Vec<u8> {
+    let mut clean: Vec<u8> = Vec::with_capacity(path.len());
+    for component in path.split(|byte| *byte == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." => clean.truncate(clean.iter().rposition(|byte| *byte == b'/').unwrap_or(0)),
+            name => {
+                if !clean.is_empty() {
+                    clean.push(b'/');
+                }
+                clean.extend_from_slice(name);
+            }
+        }
+    }
+    clean
+}
+
+/// Parent and last component of a clean path, or `None` for the root.
+pub(super) fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => Some((&path[..slash], &path[slash + 1..])),
+        None if path.is_empty() => None,
+        None => Some((b"", path)),
+    }
+}
+
+/// `parent/name`, clean if both are.
+pub(super) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
+}
+
+trait TrimSlashes {
+    fn trim_ascii_end_slashes(&self) -> &[u8];
+}
+
+impl TrimSlashes for [u8] {
+    fn trim_ascii_end_slashes(&self) -> &[u8] {
+        let end = self.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        &self[..end]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_paths_stay_below_the_root() {
+        for (path, expected) in [
+            ("a/b", "a/b"),
+            ("/a//b/", "a/b"),
+            ("./a/./b/.", "a/b"),
+            ("a/../b", "b"),
+            ("../../b", "b"),
+            ("a/b/../../..", ""),
+            ("", ""),
+            ("a..b/..c", "a..b/..c"),
+        ] {
+            assert_eq!(clean(path.as_bytes()), expected.as_bytes(), "{path}");
+        }
+        assert_eq!(split(b"a/b/c"), Some((&b"a/b"[..], &b"c"[..])));
+        assert_eq!(split(b"c"), Some((&b""[..], &b"c"[..])));
+        assert_eq!(split(b""), None);
+    }
+}
