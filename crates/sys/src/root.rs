@@ -203,6 +203,22 @@ impl Entry<'_> {
         Ok(File::from(fs::openat(&self.dir, &self.name, flags, Mode::empty())?))
     }
 
+    /// The names in the directory it is, with their kinds as far as the file system tells, in no order.
+    pub fn list(&self) -> Result<Vec<(OsString, FileType)>> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = fs::Dir::new(fs::openat(&self.dir, &self.name, flags, Mode::empty())?)?;
+        let mut list = Vec::new();
+        for entry in dir {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                list.push((name.to_owned(), entry.file_type()));
+            }
+        }
+        Ok(list)
+    }
+
     /// Makes a directory with permissions `mode`, whatever the umask.
     pub fn mkdir(&self, mode: u32) -> Result<()> {
         fs::mkdirat(&self.dir, &self.name, Mode::from_raw_mode(mode))?;

@@ -4,6 +4,17 @@
 //! passes them with each call as a [`Snapshot`]; a driver turns them into directories and mounts. That
 //! leaves one place, and one transaction, that decides what exists.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod copy;
+mod directories;
+pub mod native;
+pub mod overlay;
+mod usage;
+
+pub use native::Native;
+pub use overlay::Overlay;
+
 use model::{Error, Labels, Mount, Result, SnapshotInfo, SnapshotKind, Usage};
 use std::{collections::HashSet, fmt};
 
@@ -158,3 +169,6 @@ pub trait Driver: Send + Sync + fmt::Debug {
 pub fn cannot_rebase(snapshotter: &str, key: &str) -> Error {
     Error::unimplemented(format!("snapshotter {snapshotter} cannot give snapshot {key} a parent when it is committed"))
 }
+
+#[cfg(test)]
+mod tests;
