@@ -127,6 +127,20 @@ impl Api {
         &self.runtime
     }
 
+    /// Calls a method with a request of any bytes and answers the reply's.
+    ///
+    /// # Errors
+    /// The call's status.
+    pub fn raw(&self, path: &'static str, request: &[u8]) -> Result<Vec<u8>, Status> {
+        self.call(async {
+            let mut grpc =
+                tonic::client::Grpc::new(InterceptedService::new(self.channel.clone(), self.headers.clone()));
+            grpc.ready().await.map_err(|e| Status::unknown(e.to_string()))?;
+            let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
+            Ok(grpc.unary(Request::new(request.to_vec()), path, crate::raw::Codec).await?.into_inner())
+        })
+    }
+
     /// Whether the daemon says it serves.
     #[must_use]
     pub fn is_serving(&self) -> bool {

@@ -46,6 +46,12 @@ impl Bed {
         Api::connect(&self.daemon.socket(), self.daemon.namespace())
     }
 
+    /// What a message of ours must name where Go's says less.
+    #[must_use]
+    pub fn ours_names<'a>(&self, object: &'a str) -> &'a str {
+        if self.row.daemon == Impl::Ours { object } else { "" }
+    }
+
     /// Imports the small image and answers its name.
     pub fn import(&self) -> &'static str {
         let archive = image::busybox_archive();

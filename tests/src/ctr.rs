@@ -43,7 +43,7 @@ impl Ctr {
         let mut command = Command::new("timeout");
         // ctr has no overall deadline of its own, and a hung daemon must fail the test, not stall it.
         command.args(["-k", "5", "90"]).arg(&self.program).arg("-a").arg(&self.socket);
-        command.args(["-n", &self.namespace]).args(words(line)).env_remove("CONTAINERD_NAMESPACE");
+        command.args(["-n", &self.namespace]).args(self.arguments(line)).env_remove("CONTAINERD_NAMESPACE");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -77,13 +77,24 @@ impl Ctr {
     #[must_use]
     pub fn on_terminal(&self, line: &str, typed: &[u8]) -> Output {
         let mut shell = format!("{} -a {} -n {}", self.program.display(), self.socket.display(), self.namespace);
-        for word in words(line) {
+        for word in self.arguments(line) {
             shell.push_str(&format!(" '{}'", word.replace('\'', r"'\''")));
         }
         let mut command = Command::new("timeout");
         command.args(["-k", "5", "90", "script", "-q", "-e", "-c", &shell, "/dev/null"]);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         output(child.expect("start script(1)"), typed)
+    }
+
+    /// The words of a line, with pipes of a container's stdio kept beside the socket, not in `/run/containerd`.
+    fn arguments(&self, line: &str) -> Vec<String> {
+        let mut words = words(line);
+        let verbs = [("run", 1), ("tasks exec", 2), ("tasks start", 2)];
+        if let Some((_, after)) = verbs.iter().find(|(verb, _)| line.starts_with(&format!("{verb} "))) {
+            let fifos = self.socket.with_file_name("fifo").display().to_string();
+            words.splice(after..after, ["--fifo-dir".to_owned(), fifos]);
+        }
+        words
     }
 
     /// First words of each line of a table after its header, that is the names it lists.

@@ -13,13 +13,16 @@
 
 pub mod api;
 pub mod bed;
+pub mod content;
 pub mod ctr;
 pub mod daemon;
 pub mod image;
 pub mod layer;
 pub mod leaks;
 mod matrix;
+pub mod memory;
 pub mod programs;
+mod raw;
 pub mod steps;
 pub mod vm;
 

@@ -51,6 +51,11 @@ impl Initramfs {
         }
     }
 
+    /// Adds a file under another path.
+    pub fn file(&mut self, from: &Path, to: &Path) {
+        copy(from, &self.dir.path().join(to));
+    }
+
     /// Adds a kernel module after the modules it depends on.
     pub fn module(&mut self, name: &str) {
         let modules = kernel_package().join("lib/modules");
@@ -70,13 +75,18 @@ impl Initramfs {
             copy(module, &root.join("modules").join(&name));
             insmods.push_str(&format!("insmod /modules/{name}\n"));
         }
-        let init = format!(
-            "#!/bin/busybox sh\nexport PATH=/bin\n/bin/busybox --install -s /bin\n\
-             mount -t proc proc /proc\nmount -t sysfs sys /sys\nmount -t devtmpfs dev /dev\n\
-             mount -t tmpfs run /run\nmount -t tmpfs tmp /tmp\nmount -t cgroup2 cgroup2 /sys/fs/cgroup\n{insmods}{script}\n"
+        // The first file system cannot be pivoted away from, which runc does for each container: move to another.
+        let first = "#!/bin/busybox sh\nexport PATH=/bin\n/bin/busybox --install -s /bin\nmkdir /new\n\
+                     mount -t tmpfs new /new\ncp -a /[^n]* /new/\nexec switch_root /new /start\n";
+        let start = format!(
+            "#!/bin/sh\nexport PATH=/bin\nmount -t proc proc /proc\nmount -t sysfs sys /sys\n\
+             mount -t devtmpfs dev /dev\nmount -t tmpfs run /run\nmount -t tmpfs tmp /tmp\n\
+             mount -t cgroup2 cgroup2 /sys/fs/cgroup\n{insmods}{script}\n"
         );
-        fs::write(root.join("init"), init).expect("write init");
-        fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755)).expect("make init executable");
+        for (name, text) in [("init", first), ("start", &start)] {
+            fs::write(root.join(name), text).expect("write a script");
+            fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755)).expect("make it executable");
+        }
         let packed = root.with_extension("cpio");
         let pack = format!("find . -mindepth 1 | cpio -o -H newc --quiet > '{}'", packed.display());
         let status = Command::new("sh").args(["-c", &pack]).current_dir(root).status().expect("run cpio");

@@ -1,2 +1,14 @@
 //! Black-box tests: a started daemon, driven from outside, on every combination of ours and Go's programs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
+
+mod bad_content;
+mod bad_layers;
+mod bad_requests;
+mod containers;
+mod content;
+mod events;
+mod images;
+mod namespaces;
+mod snapshots;
 mod tasks;
+mod tasks_exec;

@@ -1,0 +1,163 @@
+//! Images through ctr: archives in and out, names, labels, checks; layers applied as the image says.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tests::bed::BUSYBOX;
+use tests::{Bed, image, matrix};
+
+matrix! { storage:
+    import_unpacks, docker_archive, listing, tagging, labels, removal_frees_everything, export_and_import_again,
+    not_an_archive, check_reports_missing_content, mounted_image, several_images_in_one_archive,
+}
+
+/// Writes bytes beside the daemon's directories.
+fn write(bed: &Bed, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = bed.daemon.dir().join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn import_unpacks(bed: &mut Bed) {
+    let image = bed.import();
+    let ctr = bed.ctr();
+    assert_eq!(ctr.names("images ls"), [image]);
+    let keys = ctr.names("snapshots ls");
+    assert_eq!(keys.len(), 3, "one committed snapshot for each layer: {keys:?}");
+    let blobs = ctr.names("content ls");
+    assert_eq!(blobs.len(), 6, "index, manifest, config and three layers: {blobs:?}");
+}
+
+fn docker_archive(bed: &mut Bed) {
+    let archive = write(bed, "docker.tar", &image::busybox("example.com/from/docker:2").docker_archive());
+    let ctr = bed.ctr();
+    ctr.ok(&format!("images import --local {}", archive.display()));
+    assert_eq!(ctr.names("images ls"), ["example.com/from/docker:2"]);
+    assert_eq!(ctr.names("snapshots ls").len(), 3);
+}
+
+fn listing(bed: &mut Bed) {
+    let image = bed.import();
+    let ctr = bed.ctr();
+    let table = ctr.ok("images ls");
+    let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS", "LABELS"]);
+    let row = table.lines().nth(1).unwrap();
+    assert!(
+        row.contains("application/vnd.oci.image.") && row.contains("linux/amd64") && row.contains("sha256:"),
+        "{row}"
+    );
+    assert_eq!(ctr.ok("images ls -q"), format!("{image}\n"));
+    assert_eq!(ctr.ok("images ls -q name==example.com/no"), "");
+    assert_eq!(ctr.ok("images ls -q name~=busybox"), format!("{image}\n"));
+    assert!(ctr.fails("images ls name~~=x").contains("~~="));
+}
+
+fn tagging(bed: &mut Bed) {
+    let image = bed.import();
+    let ctr = bed.ctr();
+    ctr.ok(&format!("images tag --local {image} example.com/other:3"));
+    assert_eq!(ctr.names("images ls"), ["example.com/other:3", image]);
+    let again = ctr.fails(&format!("images tag --local {image} example.com/other:3"));
+    assert!(again.contains("example.com/other:3") && again.contains("already exists"), "{again}");
+    ctr.ok(&format!("images tag --local --force {image} example.com/other:3"));
+    assert!(ctr.fails("images tag --local example.com/absent:1 example.com/x:1").contains("example.com/absent:1"));
+}
+
+fn labels(bed: &mut Bed) {
+    let image = bed.import();
+    let ctr = bed.ctr();
+    ctr.ok(&format!("images label {image} team=red tier=1"));
+    let table = ctr.ok("images ls");
+    assert!(table.contains("team=red") && table.contains("tier=1"), "{table}");
+    assert_eq!(ctr.ok("images ls -q labels.team==red"), format!("{image}\n"));
+    assert_eq!(ctr.ok("images ls -q labels.team==blue"), "");
+    ctr.ok(&format!("images label {image} team="));
+    assert_eq!(ctr.ok("images ls -q labels.team==red"), "");
+}
+
+fn removal_frees_everything(bed: &mut Bed) {
+    let image = bed.import();
+    let ctr = bed.ctr();
+    ctr.ok(&format!("images rm --sync {image}"));
+    assert!(ctr.names("images ls").is_empty());
+    assert!(ctr.names("content ls").is_empty());
+    assert!(ctr.names("snapshots ls").is_empty());
+    let blobs = bed.daemon.root().join("io.containerd.content.v1.content/blobs/sha256");
+    let left = || tests::leaks::entries(&blobs);
+    tests::eventually("the blobs to be deleted", || left().is_empty());
+    let snapshots = bed.daemon.root().join("io.containerd.snapshotter.v1.overlayfs/snapshots");
+    tests::eventually("the snapshots to be deleted", || tests::leaks::entries(&snapshots).is_empty());
+}
+
+fn export_and_import_again(bed: &mut Bed) {
+    let image = bed.import();
+    let ctr = bed.ctr();
+    let archive = bed.daemon.dir().join("export.tar");
+    ctr.ok(&format!("images export --local {} {image}", archive.display()));
+    let before = ctr.ok("content ls -q");
+    ctr.ok(&format!("images rm --sync {image}"));
+    ctr.ok(&format!("images import --local {}", archive.display()));
+    assert_eq!(ctr.names("images ls"), [image]);
+    let after = ctr.ok("content ls -q");
+    let manifest = image::digest(&image::busybox(BUSYBOX).blobs().manifest);
+    assert!(before.contains(&manifest) && after.contains(&manifest), "{after}");
+    assert_eq!(ctr.names("snapshots ls").len(), 3);
+}
+
+fn not_an_archive(bed: &mut Bed) {
+    let ctr = bed.ctr();
+    for (name, bytes) in [("noise", &b"this is not a tar at all".repeat(100)[..]), ("empty.tar", &[0; 1024])] {
+        let archive = write(bed, name, bytes);
+        ctr.fails(&format!("images import --local {}", archive.display()));
+    }
+    ctr.fails("images import --local /no/such/archive.tar");
+    assert!(ctr.names("images ls").is_empty());
+    assert!(ctr.names("leases ls").is_empty(), "a failed import keeps nothing alive");
+}
+
+fn check_reports_missing_content(bed: &mut Bed) {
+    let image = bed.import();
+    let ctr = bed.ctr();
+    let row = ctr.ok("images check").lines().nth(1).unwrap().to_owned();
+    assert!(row.contains("complete (4/4)") && row.trim_end().ends_with("true"), "{row}");
+    let layer = image::digest(&image::busybox(BUSYBOX).blobs().layers[1]);
+    ctr.ok(&format!("content rm {layer}"));
+    let row = ctr.ok("images check").lines().nth(1).unwrap().to_owned();
+    assert!(row.starts_with(image) && row.contains("incomplete (3/4)"), "{row}");
+}
+
+fn mounted_image(bed: &mut Bed) {
+    let image = bed.import();
+    let ctr = bed.ctr();
+    let target = bed.daemon.dir().join("mounted");
+    fs::create_dir(&target).unwrap();
+    ctr.ok(&format!("images mount {image} {}", target.display()));
+    assert_eq!(fs::read_to_string(target.join("etc/motd")).unwrap(), "last\n");
+    assert!(!target.join("gone").exists(), "the whiteout of the last layer");
+    assert_eq!(fs::read_link(target.join("bin/sh")).unwrap(), PathBuf::from("busybox"));
+    assert!(fs::write(target.join("new"), "").is_err(), "mounted read-only");
+    ctr.ok(&format!("images unmount --rm {}", target.display()));
+    assert!(!target.join("etc").exists());
+    assert_eq!(ctr.names("snapshots ls").len(), 3);
+}
+
+fn several_images_in_one_archive(bed: &mut Bed) {
+    let images = ["example.com/two/a:1", "example.com/two/b:1"].map(image::busybox);
+    let blobs = images.each_ref().map(image::Image::blobs);
+    let entries: Vec<_> = images
+        .iter()
+        .zip(&blobs)
+        .map(|(image, blobs)| {
+            let mut entry = image::descriptor(image::media::MANIFEST, &blobs.manifest);
+            entry["annotations"] = serde_json::json!({ "io.containerd.image.name": image.name });
+            entry
+        })
+        .collect();
+    let one = &blobs[0];
+    let all = one.layers.iter().chain([&one.config, &one.manifest]).map(Vec::as_slice);
+    let archive = write(bed, "two.tar", &image::oci_archive(&entries, all));
+    let ctr = bed.ctr();
+    ctr.ok(&format!("images import --local {}", archive.display()));
+    assert_eq!(ctr.names("images ls"), ["example.com/two/a:1", "example.com/two/b:1"]);
+}

@@ -1,0 +1,64 @@
+//! More processes in a running container.
+
+use tests::{Bed, eventually, matrix};
+
+matrix! { tasks: exec, exec_settings, exec_on_a_terminal, exec_detached, exec_refused }
+
+/// Starts a container that lives until it is removed.
+fn running(bed: &Bed) -> tests::Ctr {
+    let image = bed.import();
+    let ctr = bed.ctr();
+    ctr.ok(&format!("run -d {image} box sleep 1000"));
+    ctr
+}
+
+fn removed(ctr: &tests::Ctr) {
+    ctr.ok("tasks rm -f box");
+    ctr.ok("containers rm box");
+}
+
+fn exec(bed: &mut Bed) {
+    let ctr = running(bed);
+    let out = ctr.run("tasks exec --exec-id one box sh -c 'echo out; echo err >&2; exit 9'");
+    assert_eq!((out.code, out.stdout.as_str()), (9, "out\n"));
+    assert!(out.stderr.contains("err\n"), "{out:?}");
+    // The id is free again, and the process sees the container's own files and processes.
+    assert_eq!(ctr.feed("tasks exec --exec-id one box cat", b"fed\n"), "fed\n");
+    assert_eq!(ctr.ok("tasks exec --exec-id two box cat /etc/motd"), "last\n");
+    assert!(ctr.ok("tasks exec --exec-id three box cat /proc/1/cmdline").starts_with("sleep"));
+    assert!(ctr.ok("tasks ls").contains("RUNNING"));
+    removed(&ctr);
+}
+
+fn exec_settings(bed: &mut Bed) {
+    let ctr = running(bed);
+    let out = ctr.ok("tasks exec --exec-id e --cwd /etc --user 33 box sh -c 'pwd; id -u'");
+    assert_eq!(out, "/etc\n33\n");
+    removed(&ctr);
+}
+
+fn exec_on_a_terminal(bed: &mut Bed) {
+    let ctr = running(bed);
+    let out = ctr.on_terminal("tasks exec -t --exec-id e box sh -c 'tty; exit 6'", b"");
+    assert_eq!(out.code, 6, "{out:?}");
+    assert!(out.stdout.contains("/dev/pts/"), "{out:?}");
+    removed(&ctr);
+}
+
+fn exec_detached(bed: &mut Bed) {
+    let ctr = running(bed);
+    ctr.ok("tasks exec -d --exec-id worker box sleep 2000");
+    eventually("the process to be listed", || ctr.ok("tasks ps box").lines().count() == 3);
+    assert!(ctr.ok("tasks ps box").contains("worker"));
+    ctr.ok("tasks kill --exec-id worker -s SIGKILL box");
+    eventually("the process to be gone", || ctr.ok("tasks ps box").lines().count() == 2);
+    removed(&ctr);
+}
+
+fn exec_refused(bed: &mut Bed) {
+    let ctr = running(bed);
+    assert!(ctr.fails("tasks exec --exec-id e box /no/such/program").contains("/no/such/program"));
+    assert!(ctr.fails("tasks exec --exec-id e nobody true").contains("nobody"));
+    assert_eq!(ctr.ok("tasks exec --exec-id e box echo again"), "again\n");
+    removed(&ctr);
+}
