@@ -5,14 +5,17 @@
 //! transaction: the object, its place in the caller's lease and the event are committed together.
 
 mod blobs;
+mod claims;
 mod containers;
 pub mod content;
+mod db;
 mod events;
 mod gc;
 mod images;
 mod ingests;
 pub mod layers;
 mod leases;
+mod mask;
 mod namespaces;
 mod sandboxes;
 pub mod snapshot;

@@ -1,0 +1,87 @@
+//! Commit, with a new parent if need be.
+
+use super::{SnapshotRecord, as_asked, inherited, validate};
+use crate::{
+    Store,
+    leases::{check_lease, hold, release},
+    snapshot::{Capability, Commit, cannot_rebase},
+};
+use model::{Error, Event, Labels, Resource, Result, Scope, SnapshotInfo, SnapshotKind, Timestamp};
+
+impl Store {
+    /// Makes the active snapshot `key` the committed snapshot `name`. `parent` (empty: none) is given to
+    /// one that was prepared without a parent.
+    pub fn commit_snapshot(
+        &self,
+        scope: &Scope,
+        snapshotter: &str,
+        name: &str,
+        key: &str,
+        parent: &str,
+        mut labels: Labels,
+    ) -> Result<()> {
+        let snapshotter = self.snapshotter(snapshotter)?;
+        validate("snapshot name", name, &labels)?;
+        crate::mask::drop_empty(&mut labels);
+        // The parent too: until this one is its child, nothing else keeps it.
+        let locked: Vec<&str> = [name, key, parent].into_iter().filter(|key| !key.is_empty()).collect();
+        let _locks = snapshotter.lock(scope, &locked);
+        let db = self.core.db.read()?;
+        check_lease(&db, scope)?;
+        if SnapshotRecord::find(&db, scope, &snapshotter.name, name)?.is_some() {
+            let resource = Resource::Snapshot(snapshotter.name.clone(), name.to_owned());
+            let scope = scope.clone();
+            if scope.lease.is_some() {
+                self.core.db.write(move |tx| hold(tx, &scope, &resource))?;
+            }
+            return Err(Error::already_exists(format!("snapshot {name:?}")));
+        }
+        let active = SnapshotRecord::get(&db, scope, &snapshotter.name, key)?;
+        if active.info.kind != SnapshotKind::Active {
+            return Err(Error::failed_precondition(format!("snapshot {key:?} is not active")));
+        }
+        let rebase = active.info.parent.is_empty() && !parent.is_empty();
+        if rebase && !snapshotter.driver.capabilities().contains(&Capability::Rebase) {
+            return Err(cannot_rebase(&snapshotter.name, key));
+        }
+        let old = SnapshotRecord::parent(&db, scope, &snapshotter.name, &active.info.parent)?;
+        let old = SnapshotRecord::parents(old.as_ref(), &db, scope, &snapshotter.name)?;
+        let above = if rebase { parent } else { &active.info.parent };
+        let new = SnapshotRecord::parent(&db, scope, &snapshotter.name, above)?;
+        let new = new.map(|record| record.backend).unwrap_or_default();
+        drop(db);
+
+        let backend = format!("{}/{}/{name}", scope.namespace, self.core.db.next_sequence()?);
+        let _in_flight = snapshotter.begin(active.id, &backend);
+        let (shown, before) = (inherited(&labels), inherited(&active.info.labels));
+        let asked = as_asked(SnapshotKind::Active, active.id, &active.backend, &old, &before);
+        let commit = Commit { key: &backend, rebase: rebase.then_some(new.as_str()), labels: &shown };
+        let usage = snapshotter.driver.commit(&asked, &commit)?;
+
+        let now = Timestamp::now();
+        let info = SnapshotInfo {
+            kind: SnapshotKind::Committed,
+            name: name.to_owned(),
+            parent: above.to_owned(),
+            labels,
+            created_at: now,
+            updated_at: now,
+        };
+        let committed = SnapshotRecord { info, id: active.id, backend, usage };
+        let (scope, snapshotter) = (scope.clone(), snapshotter.name.clone());
+        self.core.db.write(move |tx| {
+            let key = active.info.name.clone();
+            let name = committed.info.name.clone();
+            if SnapshotRecord::get(tx, &scope, &snapshotter, &key)?.id != active.id {
+                return Err(Error::aborted(format!("snapshot {key} was replaced while it was committed")));
+            }
+            SnapshotRecord::parent(tx, &scope, &snapshotter, &committed.info.parent)?;
+            hold(tx, &scope, &Resource::Snapshot(snapshotter.clone(), name.clone()))?;
+            active.delete(tx, &scope, &snapshotter);
+            release(tx, &scope, &Resource::Snapshot(snapshotter.clone(), key.clone()));
+            committed.put(tx, &scope, &snapshotter);
+            tx.emit(&scope.namespace, Event::SnapshotCommit { key, name, snapshotter });
+            Ok(())
+        })
+    }
+}
