@@ -6,10 +6,14 @@
 //!
 //! No wire type appears in this API.
 
+mod bundle;
+mod checkpoint;
 mod config;
 mod engine;
 mod events;
+mod shim;
 mod task;
+mod tasks;
 
 pub use config::{EngineConfig, Timeouts};
 pub use engine::Engine;

@@ -1,7 +1,8 @@
 //! The exchange: every event passes here, from the store, the shims and the API's clients.
 
-use super::{Subscription, subscription::Queue, topic, wire};
+use super::{Subscription, subscription::Queue, topic};
 use model::{Any, Envelope, Error, Event, Filter, Namespace, Result, Timestamp, filter::Adaptor};
+use proto::convert::{any_from_wire, any_to_wire, event_from_wire, event_to_wire};
 use std::{
     borrow::Cow,
     cell::OnceCell,
@@ -29,7 +30,8 @@ impl Exchange {
     /// Publishes one of containerd's own events as of now.
     pub fn emit(&self, namespace: &Namespace, event: Event) {
         let (namespace, topic) = (namespace.clone(), event.topic().to_owned());
-        self.broadcast(Envelope { timestamp: Timestamp::now(), namespace, topic, event: wire::encode(event) });
+        let event = any_from_wire(event_to_wire(event));
+        self.broadcast(Envelope { timestamp: Timestamp::now(), namespace, topic, event });
     }
 
     /// Publishes a client's `event` under `topic` as of now.
@@ -88,6 +90,12 @@ impl Exchange {
     }
 }
 
+impl store::EventSink for Exchange {
+    fn publish(&self, namespace: &Namespace, event: Event) {
+        self.emit(namespace, event);
+    }
+}
+
 /// An envelope as filters see it: its message is decoded once, and only if one asks.
 struct Seen<'a> {
     envelope: &'a Envelope,
@@ -100,7 +108,7 @@ impl Adaptor for Seen<'_> {
         if first != "event" {
             return self.envelope.field(path);
         }
-        self.event.get_or_init(|| wire::decode(&self.envelope.event)).as_ref()?.field(rest)
+        self.event.get_or_init(|| event_from_wire(&any_to_wire(self.envelope.event.clone()))).as_ref()?.field(rest)
     }
 }
 

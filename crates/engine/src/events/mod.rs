@@ -3,9 +3,10 @@
 //! Nothing is stored: a subscriber hears what is published from the moment it subscribed.
 
 mod exchange;
+mod server;
 mod subscription;
 mod topic;
-mod wire;
 
 pub use exchange::Exchange;
+pub(crate) use server::listen;
 pub use subscription::Subscription;
