@@ -104,6 +104,3 @@ fn remove_records(core: &Arc<Core>, dirty: &mut Dirty) -> Result<usize> {
     sweep::lower_barrier(&core.db)?;
     outcome
 }
-
-#[cfg(test)]
-mod tests;
