@@ -1,17 +1,20 @@
 //! Writing one ingest: the only way a blob comes to be.
 
-use super::{Blobs, Hasher, lock, record::Record};
+use super::{
+    Blobs, Hasher,
+    data::{Data, beginning},
+    record::Record,
+    writers::RefLock,
+};
 use model::{Algorithm, Digest, Error, IngestStatus, Result, Timestamp};
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
     io::Errno,
 };
 use std::{
-    fs::{self, DirBuilder, File, Permissions},
-    io,
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, PermissionsExt as _},
+    fs,
+    io::{self, ErrorKind},
     path::Path,
-    time::SystemTime,
 };
 
 /// What [`Ingest::commit`] made.
@@ -28,15 +31,11 @@ pub struct Committed {
 pub struct Ingest {
     blobs: Blobs,
     lock: RefLock,
-    record: Record,
-    data: File,
+    data: Data,
     hasher: Hasher,
-    offset: u64,
-    total: u64,
-    started_at: Timestamp,
-    updated_at: Timestamp,
-    /// Whether bytes were written that [`Drop`] has to make resumable.
-    dirty: bool,
+    status: IngestStatus,
+    /// Whether the disk already has all that is needed to resume.
+    settled: bool,
 }
 
 impl Ingest {
@@ -44,85 +43,40 @@ impl Ingest {
         if reference.is_empty() {
             return Err(Error::invalid_argument("ingest ref must not be empty"));
         }
-        let lock = RefLock::acquire(blobs, reference)?;
+        let lock = RefLock::acquire(&blobs.0.writers, reference)?;
         if let Some(digest) = expected
             && blobs.blob_path(digest).exists()
         {
             return Err(Error::already_exists(format!("content {digest}")));
         }
+        let algorithm = expected.map_or(Algorithm::Sha256, Digest::algorithm);
+        let failed = |error| Error::io(format!("begin ingest {reference:?}"), error);
         let record = Record::of(&blobs.ingests_dir(), reference);
-        let hasher = Hasher::new(expected.map_or(Algorithm::Sha256, Digest::algorithm));
-        let made = DirBuilder::new().mode(0o755).create(record.dir());
-        let opened = match made {
-            Ok(()) => Self::begin(blobs, &record, reference, total),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                match Self::resume(&record, hasher.clone(), total) {
-                    Ok((data, hasher, status)) => {
-                        return Ok(Self {
-                            blobs: blobs.clone(),
-                            lock,
-                            record,
-                            data,
-                            hasher,
-                            offset: status.offset,
-                            total: status.total,
-                            started_at: status.started_at,
-                            updated_at: status.updated_at,
-                            dirty: false,
-                        });
-                    }
-                    Err(error) => {
-                        tracing::info!(reference, %error, "beginning anew an ingest that cannot be resumed");
-                        Self::begin(blobs, &record, reference, total)
-                    }
-                }
-            }
-            Err(error) => Err(error),
-        };
-        let (data, started_at) = opened.map_err(|error| Error::io(format!("begin ingest {reference:?}"), error))?;
         let blobs = blobs.clone();
-        let updated_at = started_at;
-        Ok(Self { blobs, lock, record, data, hasher, offset: 0, total, started_at, updated_at, dirty: false })
-    }
-
-    /// Begins in the directory of `record`, whatever is in it; on failure nothing is left.
-    fn begin(_blobs: &Blobs, record: &Record, reference: &str, total: u64) -> io::Result<(File, Timestamp)> {
-        let started_at = Timestamp::now();
-        let begun = record.begin(reference, total, started_at).and_then(|()| File::create(record.data()));
-        if begun.is_err() {
-            // The first error counts; what cannot be removed now is swept at the next start.
-            let _ = record.remove();
+        match Data::resume(record, Hasher::new(algorithm), total) {
+            Ok((data, hasher, status)) => Ok(Self { blobs, lock, data, hasher, status, settled: true }),
+            Err(error) => {
+                let record = Record::of(&blobs.ingests_dir(), reference);
+                if record.dir().exists() {
+                    tracing::info!(reference, %error, "beginning anew an ingest that cannot be resumed");
+                    record.remove().map_err(failed)?;
+                }
+                let status = beginning(reference, total);
+                lock.show(Some(status.clone()));
+                let (data, hasher) = (Data::Staged(Vec::new()), Hasher::new(algorithm));
+                Ok(Self { blobs, lock, data, hasher, status, settled: false })
+            }
         }
-        Ok((begun?, started_at))
-    }
-
-    /// Reads what is there, since a running hash cannot be kept on disk.
-    fn resume(record: &Record, mut hasher: Hasher, total: u64) -> io::Result<(File, Hasher, IngestStatus)> {
-        let mut status = record.status()?;
-        if total > 0 && status.total > 0 && total != status.total {
-            let text = format!("the size expected was {} bytes and is {total} now", status.total);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        let data = File::options().read(true).write(true).open(record.data())?;
-        status.offset = hasher.update_from(&data)?;
-        Ok((data, hasher, status))
     }
 
     /// How far it is.
     pub fn status(&self) -> IngestStatus {
-        IngestStatus {
-            reference: self.lock.reference.clone(),
-            offset: self.offset,
-            total: self.total,
-            expected: None,
-            started_at: self.started_at,
-            updated_at: self.updated_at,
-        }
+        self.status.clone()
     }
 
     /// Bytes written so far.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.status.offset
     }
 
     /// The digest of what was written so far.
@@ -130,32 +84,38 @@ impl Ingest {
         self.hasher.digest()
     }
 
-    /// Writes `data` at the end.
+    /// Writes `bytes` at the end.
     ///
     /// # Errors
-    /// `ResourceExhausted` on a full disk; then none of `data` counts as written, and the ingest can go on.
-    pub fn append(&mut self, data: &[u8]) -> Result<()> {
-        self.dirty = true;
-        if let Err(error) = self.data.write_all_at(data, self.offset) {
-            // What did get written must not be found when the ingest is resumed.
-            let _ = self.data.set_len(self.offset);
-            return Err(Error::io(format!("write ingest {:?} at {}", self.lock.reference, self.offset), error));
-        }
-        self.hasher.update(data);
-        self.offset += data.len() as u64;
-        self.updated_at = Timestamp::now();
+    /// `ResourceExhausted` on a full disk; then none of `bytes` counts as written, and the ingest can go on.
+    /// `NotFound` if it was aborted.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.lock.check()?;
+        self.settled = false;
+        let appended = self.data.append(bytes, &self.status, &self.blobs.ingests_dir());
+        appended.map_err(|error| {
+            let IngestStatus { reference, offset, .. } = &self.status;
+            Error::io(format!("write ingest {reference:?} at {offset}"), error)
+        })?;
+        self.hasher.update(bytes);
+        self.moved_to(self.status.offset + bytes.len() as u64);
         Ok(())
     }
 
     /// Throws away what was written.
     pub fn truncate(&mut self) -> Result<()> {
-        let cut = self.data.set_len(0);
-        cut.map_err(|error| Error::io(format!("truncate ingest {:?}", self.lock.reference), error))?;
-        self.dirty = true;
+        self.lock.check()?;
+        let cut = self.data.truncate();
+        cut.map_err(|error| Error::io(format!("truncate ingest {:?}", self.status.reference), error))?;
+        self.settled = false;
         self.hasher = Hasher::new(self.hasher.algorithm());
-        self.offset = 0;
-        self.updated_at = Timestamp::now();
+        self.moved_to(0);
         Ok(())
+    }
+
+    fn moved_to(&mut self, offset: u64) {
+        (self.status.offset, self.status.updated_at) = (offset, Timestamp::now());
+        self.lock.show(self.data.is_staged().then(|| self.status.clone()));
     }
 
     /// Turns what was written into a blob, durable when this returns. That there is such a blob already is
@@ -163,32 +123,29 @@ impl Ingest {
     ///
     /// # Errors
     /// `FailedPrecondition` if the size is not `size` (0: any) or the digest not `expected`; the ingest can
-    /// then be resumed, as after any other error.
+    /// then be resumed, as after any other error. `NotFound` if it was aborted.
     pub fn commit(mut self, size: u64, expected: Option<&Digest>) -> Result<Committed> {
-        if size > 0 && size != self.offset {
-            let (reference, offset) = (&self.lock.reference, self.offset);
-            return Err(Error::failed_precondition(format!(
-                "ingest {reference:?}: unexpected commit size {offset}, expected {size}"
-            )));
+        self.lock.check()?;
+        let IngestStatus { reference, offset, .. } = self.status.clone();
+        if size > 0 && size != offset {
+            let text = format!("ingest {reference:?}: unexpected commit size {offset}, expected {size}");
+            return Err(Error::failed_precondition(text));
         }
         let digest = self.digest_as(expected.map(Digest::algorithm))?;
         if let Some(expected) = expected
             && *expected != digest
         {
-            let reference = &self.lock.reference;
-            return Err(Error::failed_precondition(format!(
-                "ingest {reference:?}: unexpected commit digest {digest}, expected {expected}"
-            )));
+            let text = format!("ingest {reference:?}: unexpected commit digest {digest}, expected {expected}");
+            return Err(Error::failed_precondition(text));
         }
         let sync = self.blobs.algorithm_sync(digest.algorithm())?;
-        let target = self.blobs.blob_path(&digest);
-        let committed = self.seal().and_then(|()| publish(&self.record.data(), &target)).and_then(|()| sync.sync());
-        committed.map_err(|error| Error::io(format!("commit ingest {:?} as {digest}", self.lock.reference), error))?;
-        self.dirty = false;
-        if let Err(error) = self.record.remove() {
-            tracing::warn!(path = %self.record.dir().display(), %error, "cannot remove a committed ingest");
+        let committed = self.publish(&self.blobs.blob_path(&digest)).and_then(|()| sync.sync());
+        committed.map_err(|error| Error::io(format!("commit ingest {reference:?} as {digest}"), error))?;
+        self.settled = true;
+        if let Err(error) = self.data.remove() {
+            tracing::warn!(reference, %error, "cannot remove a committed ingest");
         }
-        Ok(Committed { digest, size: self.offset })
+        Ok(Committed { digest, size: offset })
     }
 
     /// The digest in `algorithm`; the data is read again if it was hashed in another.
@@ -196,63 +153,61 @@ impl Ingest {
         match algorithm {
             Some(algorithm) if algorithm != self.hasher.algorithm() => {
                 let mut hasher = Hasher::new(algorithm);
-                let read = File::open(self.record.data()).and_then(|data| hasher.update_from(data));
-                read.map_err(|error| Error::io(format!("read ingest {:?} again", self.lock.reference), error))?;
+                let read = self.data.hash(&mut hasher);
+                read.map_err(|error| Error::io(format!("read ingest {:?} again", self.status.reference), error))?;
                 hasher.digest()
             }
             _ => self.hasher.digest(),
         }
     }
 
-    /// Makes the data and its final attributes durable.
-    fn seal(&self) -> io::Result<()> {
-        self.data.set_permissions(Permissions::from_mode(0o444))?;
-        self.data.set_modified(SystemTime::now())?;
-        self.data.sync_all()
+    /// Makes the data durable under its final name.
+    fn publish(&self, target: &Path) -> io::Result<()> {
+        match &self.data {
+            Data::Kept(record, _) => {
+                self.data.seal(&record.data())?;
+                place(&record.data(), target).map(drop)
+            }
+            Data::Staged(_) => {
+                let staging = self.blobs.staging_path();
+                let placed = self.data.seal(&staging).and_then(|()| place(&staging, target));
+                if !matches!(placed, Ok(true)) {
+                    // The first error counts; the next start sweeps.
+                    let _ = fs::remove_file(&staging);
+                }
+                placed.map(drop)
+            }
+        }
     }
 }
 
 impl Drop for Ingest {
-    /// Leaves it to be resumed, after a power cut too. Nobody is left to tell of an error; what is lost
-    /// shows in the size when it is resumed.
+    /// Leaves it to be resumed. Nobody is left to tell of an error; what is lost shows in the size when it
+    /// is resumed.
     fn drop(&mut self) {
-        if self.dirty {
-            let _ = self.data.sync_all();
-            let _ = self.record.touch(self.updated_at);
+        let left = if self.lock.is_aborted() {
+            self.data.remove()
+        } else if self.settled {
+            Ok(())
+        } else {
+            self.data.leave(&self.status, &self.blobs.ingests_dir())
+        };
+        match left {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(reference = self.status.reference, %error, "an ingest cannot be left as it is");
+            }
+            _ => {}
         }
     }
 }
 
-/// Gives `data` its final name, unless something has it.
-fn publish(data: &Path, target: &Path) -> io::Result<()> {
+/// Gives `data` its final name, unless something has it; says whether it did.
+fn place(data: &Path, target: &Path) -> io::Result<bool> {
     match renameat_with(CWD, data, CWD, target, RenameFlags::NOREPLACE) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
         // Not every file system can refuse to replace; the same bytes take the place of the same bytes.
-        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(data, target),
+        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(data, target).map(|()| true),
         Err(errno) => Err(errno.into()),
-    }
-}
-
-/// The right to write an ingest, one holder at a time.
-#[derive(Debug)]
-struct RefLock {
-    blobs: Blobs,
-    reference: String,
-}
-
-impl RefLock {
-    fn acquire(blobs: &Blobs, reference: &str) -> Result<Self> {
-        let mut writing = lock(&blobs.0.writing);
-        if let Some(since) = writing.get(reference) {
-            return Err(Error::unavailable(format!("ref {reference} locked since {}", since.to_rfc3339())));
-        }
-        writing.insert(reference.to_owned(), Timestamp::now());
-        Ok(Self { blobs: blobs.clone(), reference: reference.to_owned() })
-    }
-}
-
-impl Drop for RefLock {
-    fn drop(&mut self) {
-        lock(&self.blobs.0.writing).remove(&self.reference);
     }
 }

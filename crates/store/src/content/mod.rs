@@ -5,14 +5,17 @@
 //! ```text
 //! <root>/blobs/<algorithm>/<hex>      mode 0444; its mtime is when it was committed
 //! <root>/ingest/<sha256 hex of ref>/  one ingest: ref, data, startedat, updatedat and maybe total
+//! <root>/staging/                     ours alone: small blobs between their sync and their name
 //! ```
 //!
 //! A blob appears under its name whole and durable or not at all: its file is synced, renamed, and the
 //! directory is synced, before [`Ingest::commit`] returns. Labels, namespaces and leases are not known here.
 
+mod data;
 mod hash;
 mod ingest;
 mod record;
+mod writers;
 
 pub use hash::Hasher;
 pub use ingest::{Committed, Ingest};
@@ -25,9 +28,13 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use sys::fsync::{SharedSync, sync_dir};
+use writers::Writers;
 
 /// The blobs and ingests below one directory. Clones share it.
 #[derive(Clone, Debug)]
@@ -36,10 +43,11 @@ pub struct Blobs(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     root: PathBuf,
-    /// References that have a writer, and since when.
-    writing: Mutex<HashMap<String, Timestamp>>,
+    writers: Arc<Writers>,
     /// The directories of blobs, each synced once for all commits that wait.
     syncs: Mutex<HashMap<Algorithm, Arc<SharedSync>>>,
+    /// Tells the names in `staging` apart.
+    staged: AtomicU64,
 }
 
 /// What the disk knows of a blob.
@@ -66,8 +74,17 @@ impl Blobs {
         let failed = |error| Error::io(format!("open content store {}", root.display()), error);
         fs::create_dir_all(root.join("blobs")).map_err(failed)?;
         fs::create_dir_all(root.join("ingest")).map_err(failed)?;
-        let shared = Shared { root: root.clone(), writing: Mutex::default(), syncs: Mutex::default() };
-        let blobs = Self(Arc::new(shared));
+        let staging = root.join("staging");
+        match fs::remove_dir_all(&staging) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => fs::create_dir(&staging).map_err(failed)?,
+        }
+        let blobs = Self(Arc::new(Shared {
+            root: root.clone(),
+            writers: Arc::default(),
+            syncs: Mutex::default(),
+            staged: AtomicU64::new(0),
+        }));
         blobs.algorithm_sync(Algorithm::Sha256)?;
         sync_dir(&root).map_err(failed)?;
         blobs.remove_broken_ingests().map_err(failed)?;
@@ -139,6 +156,9 @@ impl Blobs {
 
     /// How far the ingest `reference` is.
     pub fn status(&self, reference: &str) -> Result<IngestStatus> {
+        if let Some(status) = self.0.writers.staged(reference) {
+            return Ok(status);
+        }
         let record = Record::of(&self.ingests_dir(), reference);
         record.status().map_err(|error| Error::io(format!("ingest ref {reference:?}"), error))
     }
@@ -146,7 +166,7 @@ impl Blobs {
     /// How far each ingest is, in no order.
     pub fn statuses(&self) -> Result<Vec<IngestStatus>> {
         let failed = |error| Error::io(format!("list ingests in {}", self.0.root.display()), error);
-        let mut statuses = Vec::new();
+        let mut statuses = self.0.writers.all_staged();
         for entry in fs::read_dir(self.ingests_dir()).map_err(failed)? {
             // One that cannot be read is being made, committed or aborted just now.
             if let Ok(status) = Record::at(entry.map_err(failed)?.path()).status() {
@@ -158,8 +178,13 @@ impl Blobs {
 
     /// Gives up the ingest `reference` and what was written. Its writer, if there is one, cannot commit.
     pub fn abort(&self, reference: &str) -> Result<()> {
-        let record = Record::of(&self.ingests_dir(), reference);
-        record.remove().map_err(|error| Error::io(format!("ingest ref {reference:?}"), error))
+        let staged = self.0.writers.abort(reference);
+        match Record::of(&self.ingests_dir(), reference).remove() {
+            Err(error) if !(staged && error.kind() == io::ErrorKind::NotFound) => {
+                Err(Error::io(format!("ingest ref {reference:?}"), error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn remove_broken_ingests(&self) -> io::Result<()> {
@@ -171,6 +196,11 @@ impl Blobs {
             }
         }
         Ok(())
+    }
+
+    /// A new name for a small blob on its way.
+    fn staging_path(&self) -> PathBuf {
+        self.0.root.join("staging").join(self.0.staged.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     fn ingests_dir(&self) -> PathBuf {

@@ -37,13 +37,12 @@ impl Record {
     }
 
     /// Writes all files but the data, in a directory that exists.
-    pub(super) fn begin(&self, reference: &str, total: u64, started_at: Timestamp) -> io::Result<()> {
-        fs::write(self.0.join("ref"), reference)?;
-        let time = started_at.to_rfc3339();
-        fs::write(self.0.join("startedat"), &time)?;
-        fs::write(self.0.join("updatedat"), &time)?;
-        if total > 0 {
-            fs::write(self.0.join("total"), total.to_string())?;
+    pub(super) fn begin(&self, status: &IngestStatus) -> io::Result<()> {
+        fs::write(self.0.join("ref"), &status.reference)?;
+        fs::write(self.0.join("startedat"), status.started_at.to_rfc3339())?;
+        fs::write(self.0.join("updatedat"), status.updated_at.to_rfc3339())?;
+        if status.total > 0 {
+            fs::write(self.0.join("total"), status.total.to_string())?;
         }
         Ok(())
     }
