@@ -45,6 +45,26 @@ impl Compression {
     }
 }
 
+/// What a layer we write is compressed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compressed {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compressed {
+    /// How to write `media_type`, if that is one of those we write.
+    pub(super) fn of(media_type: &str) -> Option<Self> {
+        match media_type {
+            TAR => Some(Self::None),
+            TAR_GZIP => Some(Self::Gzip),
+            TAR_ZSTD => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
 /// Whether `media_type` is some kind of layer, be it one that only a stream processor can read.
 pub fn is_layer(media_type: &str) -> bool {
     let base = media_type.split('+').next().unwrap_or_default();

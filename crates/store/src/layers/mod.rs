@@ -6,12 +6,16 @@
 
 mod apply;
 mod chunk;
+mod compress;
 mod decompress;
+mod diff;
 mod input;
 mod media_type;
 mod options;
+mod parallel_gzip;
 mod pipeline;
 mod processor;
+mod rooted;
 mod tar;
 mod xattr;
 
@@ -20,7 +24,10 @@ pub use options::{Applied, ApplyOptions, DiffOptions, IdMap, IdRange, StreamProc
 
 use crate::content::Hasher;
 use apply::Target;
-use model::{Error, Mount, Result};
+use compress::Compressor;
+use diff::Roots;
+use media_type::Compressed;
+use model::{Algorithm, Digest, Error, Mount, Result};
 use pipeline::Passed;
 use std::{
     fs::File,
@@ -71,7 +78,7 @@ fn apply_to(
     } else {
         let hasher = algorithm.map(Hasher::new);
         let unpack = |output: &mut (dyn Read + Send)| unpack(output, None);
-        let (passed, stored) = processor::run(&mut stream, media_type, &chain, options, hasher, unpack)?;
+        let (passed, stored) = processor::run(&mut stream, media_type, &chain, options, hasher.as_ref(), unpack)?;
         Passed { stored, ..passed }
     };
     if let (Some((digest, size)), Some(stored)) = (&options.expected, passed.stored)
@@ -100,6 +107,47 @@ pub fn diff(
     options: &DiffOptions,
     out: impl Write,
 ) -> Result<Written> {
-    let _ = (lower, upper, options, out);
-    Err(Error::unimplemented(format!("diff {media_type}: not built yet")))
+    let media_type = if media_type.is_empty() { TAR_GZIP } else { media_type };
+    let compressed = Compressed::of(media_type)
+        .ok_or_else(|| Error::unimplemented(format!("unsupported diff media type: {media_type}")))?;
+    let roots = Roots::open(lower, upper)?;
+    let plain = Summing::new(Compressor::new(compressed, Summing::new(out))?);
+    let plain = diff::write(&roots, options.source_date_epoch, plain)?;
+    let (compressor, diff_id, _) = plain.finish()?;
+    let (mut out, digest, size) = compressor.finish()?.finish()?;
+    out.flush().map_err(|error| Error::io("write layer", error))?;
+    Ok(Written { media_type: media_type.to_owned(), digest, size, diff_id })
 }
+
+/// Hashes and counts what is written through it.
+struct Summing<W> {
+    out: W,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<W: Write> Summing<W> {
+    fn new(out: W) -> Self {
+        Self { out, hasher: Hasher::new(Algorithm::Sha256), size: 0 }
+    }
+
+    fn finish(self) -> Result<(W, Digest, u64)> {
+        Ok((self.out, self.hasher.digest()?, self.size))
+    }
+}
+
+impl<W: Write> Write for Summing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let len = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..len]);
+        self.size += len as u64;
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests;

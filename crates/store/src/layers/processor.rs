@@ -61,7 +61,7 @@ pub(super) fn run<T>(
     media_type: &str,
     chain: &[&StreamProcessor],
     options: &ApplyOptions,
-    hasher: Option<Hasher>,
+    hasher: Option<&Hasher>,
     work: impl FnOnce(&mut (dyn Read + Send)) -> Result<T>,
 ) -> Result<(T, Option<Summed>)> {
     thread::scope(|scope| {
@@ -80,7 +80,7 @@ pub(super) fn run<T>(
             output = child.stdout.take();
             let stderr = child.stderr.take().map(|stderr| scope.spawn(|| last_words(stderr)));
             if let (Some(stdin), Some(stream)) = (child.stdin.take(), source.take()) {
-                let hasher = hasher.clone();
+                let hasher = hasher.cloned();
                 feeder = Some(scope.spawn(move || feed(stream, stdin, hasher)));
             }
             children.0.push(One { id: &processor.id, child, stderr });
@@ -253,8 +253,8 @@ mod tests {
             ..ApplyOptions::default()
         };
         let (chain, _) = chain(media_type, &options)?;
-        let hasher = Some(Hasher::new(model::Algorithm::Sha256));
-        let (output, summed) = run(&mut &input[..], media_type, &chain, &options, hasher, |output| {
+        let hasher = Hasher::new(model::Algorithm::Sha256);
+        let (output, summed) = run(&mut &input[..], media_type, &chain, &options, Some(&hasher), |output| {
             let mut text = String::new();
             output.read_to_string(&mut text).map_err(|error| Error::io("read", error))?;
             Ok(text)

@@ -3,12 +3,12 @@
 //! What a new file's owner and mode are is asked (one `fstat`) rather than set: mostly they are right already.
 
 use super::{
-    failed, shown,
     target::Whiteouts,
-    tree::{Directory, Tree, clean, join, open_child, split, times},
+    tree::{Tree, times},
 };
 use crate::layers::{
     options::{IdMap, IdRange},
+    rooted::{Directory, clean, failed, join, open_child, open_in, shown, split},
     tar::{Entry, Kind, Reader},
     xattr,
 };
@@ -215,7 +215,7 @@ impl Tree<'_> {
     /// overlay would otherwise hide. Returns the times to give it, if there is such a directory.
     pub(super) fn inherit(&self, path: &[u8], made: &Directory) -> Result<Option<Timestamps>> {
         for lower in &self.lowers {
-            let fd = match super::tree::open_in(lower, path) {
+            let fd = match open_in(lower, path) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT) => continue,
                 // Replaced or deleted there: what is further below does not show.

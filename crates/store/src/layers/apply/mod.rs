@@ -9,15 +9,15 @@ mod target;
 mod tree;
 mod whiteout;
 
-pub(super) use target::{Target, Whiteouts};
+pub(super) use target::{Target, lower_directories, option};
 
 use super::{
     input::Input,
     options::IdMap,
+    rooted::{clean, shown, split},
     tar::{Kind, Reader},
 };
-use model::{Error, Result};
-use rustix::io::Errno;
+use model::Result;
 use tree::Tree;
 
 /// Unpacks the archive in `input` into `target`.
@@ -25,13 +25,13 @@ pub(super) fn extract(input: &mut Input, target: &Target, ids: Option<&IdMap>) -
     let mut tree = Tree::open(target, ids)?;
     let mut reader = Reader::new(input);
     while let Some(entry) = reader.next_entry()? {
-        let path = tree::clean(&entry.path);
+        let path = clean(&entry.path);
         let is_device = matches!(entry.kind, Kind::CharDevice | Kind::BlockDevice);
         if is_device && tree.in_user_namespace {
             tracing::warn!(path = %shown(&path), "device ignored: not possible in a user namespace");
             continue;
         }
-        let applied = match tree::split(&path) {
+        let applied = match split(&path) {
             // The root itself is the snapshotter's.
             None => Ok(()),
             Some((parent, name)) => match whiteout::Whiteout::of(name)? {
@@ -42,16 +42,4 @@ pub(super) fn extract(input: &mut Input, target: &Target, ids: Option<&IdMap>) -
         applied.map_err(|error| error.context(shown(&entry.path)))?;
     }
     tree.finish()
-}
-
-/// A path as messages show it.
-pub(super) fn shown(path: &[u8]) -> String {
-    const MOST: usize = 256;
-    let cut = if path.len() > MOST { "…" } else { "" };
-    format!("{:?}{cut}", String::from_utf8_lossy(&path[..path.len().min(MOST)]))
-}
-
-/// For `map_err`: a system call that failed while doing `what`.
-pub(super) fn failed(what: &str) -> impl Fn(Errno) -> Error + '_ {
-    move |errno| Error::io(what, errno.into())
 }

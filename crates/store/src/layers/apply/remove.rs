@@ -1,17 +1,12 @@
 //! Removes what a layer deletes or replaces.
 
-use super::{
-    failed,
-    tree::{Directory, Tree, open_child},
-};
+use super::tree::Tree;
+use crate::layers::rooted::{Directory, MAX_DEPTH, failed, open_child};
 use model::{Error, Result};
 use rustix::{
     fs::{self, AtFlags, Dir, FileType},
     io::Errno,
 };
-
-/// Most levels of directories gone down into; each holds a file descriptor.
-const MAX_DEPTH: usize = 1000;
 
 /// A directory being emptied.
 struct Level {

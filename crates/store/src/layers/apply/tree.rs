@@ -1,11 +1,9 @@
 //! The directory tree being unpacked: its root, the directories held open, and what is left to do at the end.
 
-use super::{
-    failed,
-    target::{Target, Whiteouts},
-};
+use super::target::{Target, Whiteouts};
 use crate::layers::{
     options::IdMap,
+    rooted::{Directory, failed, open_child, open_in, shown, split},
     tar::{Entry, Time},
 };
 use model::{Error, Result};
@@ -24,22 +22,6 @@ use std::{
 const OPEN_DIRECTORIES: usize = 64;
 /// Symbolic links followed while making missing parents, as many as the kernel follows in a path.
 const MAX_LINKS: usize = 40;
-
-/// An open directory.
-#[derive(Debug)]
-pub(super) struct Directory {
-    pub(super) fd: OwnedFd,
-    pub(super) id: (u64, u64),
-    /// New files take this directory's group rather than ours.
-    pub(super) set_gid: bool,
-}
-
-impl Directory {
-    pub(super) fn new(fd: OwnedFd) -> Result<Self, Errno> {
-        let stat = fs::fstat(&fd)?;
-        Ok(Self { fd, id: (stat.st_dev, stat.st_ino), set_gid: stat.st_mode & 0o2000 != 0 })
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -107,6 +89,13 @@ impl<'a> Tree<'a> {
     pub(super) fn forget_paths(&mut self) {
         self.open.clear();
         self.replaced = true;
+    }
+
+    /// Whether every part of `path` is a directory of the target itself, so that it means the same in the layers below.
+    pub(super) fn is_reached_without_links(&self, path: &[u8]) -> bool {
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        path.is_empty() || fs::openat2(&self.root.fd, path, flags, Mode::empty(), resolve).is_ok()
     }
 
     /// Resolves `path` inside the root, making what is missing. Unlike elsewhere, `path` may contain `..`.
@@ -182,7 +171,7 @@ impl<'a> Tree<'a> {
     pub(super) fn finish(mut self) -> Result<()> {
         for (path, times) in std::mem::take(&mut self.times) {
             let Some((parent, name)) = split(&path) else { continue };
-            self.set_directory_times(parent, name, &times).map_err(|error| error.context(super::shown(&path)))?;
+            self.set_directory_times(parent, name, &times).map_err(|error| error.context(shown(&path)))?;
         }
         Ok(())
     }
@@ -213,26 +202,6 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Opens the directory `path` as if `root` were the root directory: neither `..` nor a link leads out.
-pub(super) fn open_in(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    // The kernel gives up with EAGAIN if something was renamed while it followed a `..`.
-    let mut tries = 0;
-    loop {
-        match fs::openat2(root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) if tries < 100 => tries += 1,
-            result => return result,
-        }
-    }
-}
-
-/// Opens the directory `name` in `parent`, which must not be a link.
-pub(super) fn open_child(parent: &Directory, name: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-    fs::openat(&parent.fd, name, flags, Mode::empty())
-}
-
 /// The times to give what `entry` describes. Times before 1970 or beyond Go's range become 1970, as in Go containerd.
 pub(super) fn times(entry: &Entry) -> Timestamps {
     const MAX: Time = Time { seconds: i64::MAX / 1_000_000_000, nanos: 854_775_807 };
@@ -240,38 +209,6 @@ pub(super) fn times(entry: &Entry) -> Timestamps {
     let spec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() };
     let accessed = entry.atime.map_or(entry.mtime, |atime| atime.max(entry.mtime));
     Timestamps { last_access: spec(bounded(accessed)), last_modification: spec(bounded(entry.mtime)) }
-}
-
-/// `path` without empty components, `.` and `..`, as Go cleans the names of an archive before it uses them.
-pub(super) fn clean(path: &[u8]) -> Vec<u8> {
-    let mut clean: Vec<u8> = Vec::with_capacity(path.len());
-    for component in path.split(|byte| *byte == b'/') {
-        match component {
-            b"" | b"." => {}
-            b".." => clean.truncate(clean.iter().rposition(|byte| *byte == b'/').unwrap_or(0)),
-            name => {
-                if !clean.is_empty() {
-                    clean.push(b'/');
-                }
-                clean.extend_from_slice(name);
-            }
-        }
-    }
-    clean
-}
-
-/// Parent and last component of a clean path, or `None` for the root.
-pub(super) fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => Some((&path[..slash], &path[slash + 1..])),
-        None if path.is_empty() => None,
-        None => Some((b"", path)),
-    }
-}
-
-/// `parent/name`, clean if both are.
-pub(super) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
 
 trait TrimSlashes {
@@ -282,29 +219,5 @@ impl TrimSlashes for [u8] {
     fn trim_ascii_end_slashes(&self) -> &[u8] {
         let end = self.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
         &self[..end]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clean_paths_stay_below_the_root() {
-        for (path, expected) in [
-            ("a/b", "a/b"),
-            ("/a//b/", "a/b"),
-            ("./a/./b/.", "a/b"),
-            ("a/../b", "b"),
-            ("../../b", "b"),
-            ("a/b/../../..", ""),
-            ("", ""),
-            ("a..b/..c", "a..b/..c"),
-        ] {
-            assert_eq!(clean(path.as_bytes()), expected.as_bytes(), "{path}");
-        }
-        assert_eq!(split(b"a/b/c"), Some((&b"a/b"[..], &b"c"[..])));
-        assert_eq!(split(b"c"), Some((&b""[..], &b"c"[..])));
-        assert_eq!(split(b""), None);
     }
 }

@@ -3,12 +3,11 @@
 //! They concern the layers below alone, wherever in the archive they stand: what this layer itself unpacks stays.
 //! Below an overlay's upper directory they become overlayfs's own marks; elsewhere files are deleted.
 
-use super::{
-    failed,
-    target::Whiteouts,
-    tree::{Directory, Tree, open_child},
+use super::{target::Whiteouts, tree::Tree};
+use crate::layers::{
+    rooted::{Directory, failed, open_child, open_in, shown},
+    tar::Entry,
 };
-use crate::layers::tar::Entry;
 use model::{Error, Result};
 use rustix::{
     fs::{self, AtFlags, Dir, FileType, Mode, Stat, XattrFlags},
@@ -37,7 +36,7 @@ impl<'a> Whiteout<'a> {
         match name.strip_prefix(PREFIX) {
             None => Ok(None),
             Some(b"" | b"." | b"..") => {
-                Err(Error::unknown(format!("invalid whiteout name: {}: invalid archive", super::shown(name))))
+                Err(Error::unknown(format!("invalid whiteout name: {}: invalid archive", shown(name))))
             }
             Some(gone) => Ok(Some(Self::Gone(gone))),
         }
@@ -52,7 +51,8 @@ impl Tree<'_> {
             Whiteout::Opaque => self.hide_below(parent, &directory),
             Whiteout::Gone(name) => match self.whiteouts {
                 Whiteouts::Delete => self.delete(&directory, name),
-                Whiteouts::Overlay { .. } => self.mark_gone(&directory, name, entry),
+                Whiteouts::Overlay { .. } if self.is_below(parent, name) => self.mark_gone(&directory, name, entry),
+                Whiteouts::Overlay { .. } => self.delete(&directory, name),
             },
         }
     }
@@ -95,6 +95,26 @@ impl Tree<'_> {
             Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Ok(()),
             Err(errno) => Err(failed("open directory")(errno)),
         }
+    }
+
+    /// Whether a layer below may show `name` in the directory `parent`. If not, a whiteout is not only needless:
+    /// overlayfs would list it in a directory that no layer below has.
+    fn is_below(&self, parent: &[u8], name: &[u8]) -> bool {
+        if self.lowers.is_empty() || !self.is_reached_without_links(parent) {
+            return true;
+        }
+        for lower in &self.lowers {
+            let found = match parent {
+                b"" => fs::statat(lower, name, AtFlags::SYMLINK_NOFOLLOW),
+                _ => open_in(lower, parent).and_then(|fd| fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW)),
+            };
+            match found {
+                Ok(stat) => return !self.is_whiteout(&stat),
+                Err(Errno::NOENT) => {}
+                Err(_) => return true,
+            }
+        }
+        false
     }
 
     fn mark_gone(&mut self, directory: &Directory, name: &[u8], entry: &Entry) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The 512 bytes every tar entry begins with.
 
-use super::{Kind, Time};
+use super::{Kind, Time, sparse::Map};
 use model::{Error, Result};
 
 /// Size of a tar block in bytes.
@@ -102,7 +102,6 @@ impl<'a> Header<'a> {
 
     pub(super) fn mode(&self) -> Result<u32> {
         // Masked, so it fits.
-        #[expect(clippy::cast_possible_truncation, reason = "masked to 12 bits")]
         Ok((number(&self.block[100..108])? & 0o7777) as u32)
     }
 
@@ -143,7 +142,7 @@ impl<'a> Header<'a> {
     }
 
     /// The sparse map of the old GNU format: up to four parts, whether more blocks of them follow, the file's size.
-    pub(super) fn gnu_sparse(&self) -> Result<(Vec<(u64, u64)>, bool, u64)> {
+    pub(super) fn gnu_sparse(&self) -> Result<(Map, bool, u64)> {
         if self.format != Format::Gnu {
             return Err(invalid("sparse file outside the GNU format"));
         }
@@ -164,7 +163,7 @@ impl Format {
 }
 
 /// Parts of a sparse file as the old GNU format lists them, 24 bytes each.
-pub(super) fn gnu_sparse_parts(bytes: &[u8]) -> Result<Vec<(u64, u64)>> {
+pub(super) fn gnu_sparse_parts(bytes: &[u8]) -> Result<Map> {
     bytes
         .chunks_exact(24)
         .take_while(|part| part[0] != 0)

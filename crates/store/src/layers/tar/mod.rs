@@ -8,7 +8,6 @@ mod reader;
 mod sparse;
 mod writer;
 
-pub(super) use header::{BLOCK, Block};
 pub(super) use reader::Reader;
 pub(super) use writer::{Member, Writer};
 
