@@ -9,6 +9,11 @@
 //! Removing or renaming a directory or a link through its `Entry` empties the cache; nobody else may
 //! change directories below the root while a `Root` is used.
 
+mod descent;
+mod remove;
+
+pub use descent::Descent;
+
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid},
@@ -258,12 +263,12 @@ impl Entry<'_> {
         Ok(())
     }
 
-    /// Removes it and all below it, without following links.
+    /// Removes it and all below it, without following links, however deep.
     pub fn remove_all(&self) -> Result<()> {
         match FileType::from_raw_mode(self.stat()?.st_mode) {
             FileType::Directory => {
                 self.root.forget();
-                std::fs::remove_dir_all(self.proc_path())
+                remove::remove_tree(self.dir.as_fd(), &self.name)
             }
             _ => self.remove(),
         }

@@ -51,7 +51,11 @@ fn a_commit_leaves_a_read_only_blob_and_no_ingest() {
     assert!(stat.size == 5 && stat.committed_at.seconds >= before.seconds);
     let mut listed = Vec::new();
     fs::write(dir.path().join("blobs/sha256/not-a-digest"), "").unwrap();
-    blobs.walk(|digest, stat| Ok(listed.push((digest, stat.size)))).unwrap();
+    let list = |digest, stat: BlobStat| {
+        listed.push((digest, stat.size));
+        Ok(())
+    };
+    blobs.walk(list).unwrap();
     assert_eq!(listed, [(digest.clone(), 5)]);
     let reader = blobs.blob(&digest).unwrap();
     blobs.delete(&digest).unwrap();
@@ -302,7 +306,11 @@ fn killed_writers_lose_nothing_they_were_promised() {
             assert_eq!(blobs.stat(digest).unwrap().size, *size);
         }
         // Whatever else there is is whole, or can be resumed.
-        blobs.walk(|name, _| Ok(assert_eq!(digest(Algorithm::Sha256, &read(&blobs, &name)), name))).unwrap();
+        let check = |name, _| {
+            assert_eq!(digest(Algorithm::Sha256, &read(&blobs, &name)), name);
+            Ok(())
+        };
+        blobs.walk(check).unwrap();
         for status in blobs.statuses().unwrap() {
             let mut ingest = blobs.ingest(&status.reference, 0, None).unwrap();
             assert_eq!(ingest.offset(), status.offset);

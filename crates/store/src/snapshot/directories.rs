@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A directory is there under its id whole or not at all, so that a crash leaves only things that can be told
-//! by their names: `new-` and `rm-` at the next start, and an `<id>` that the store does not know.
+//! by their names: `new-` at the next start, `rm-`, and an `<id>` that the store does not know. All of it is
+//! deleted by a cleanup; opening only renames, so that a daemon with much to delete starts at once.
 
 use super::{Live, Snapshot};
 use model::{Error, Result};
@@ -17,8 +18,12 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::UNIX_EPOCH,
 };
-use sys::fsync::{SharedSync, sync_dir};
+use sys::{
+    fsync::{SharedSync, sync_dir},
+    root::Root,
+};
 
 #[derive(Debug)]
 pub(super) struct Directories {
@@ -33,7 +38,7 @@ pub(super) struct Directories {
 }
 
 impl Directories {
-    /// Opens `root`, made if missing, and removes what a crash left half made or half deleted.
+    /// Opens `root`, made if missing, and puts away what a crash left half made.
     pub(super) fn open(root: &Path) -> Result<Self> {
         let failed = |error| Error::io(format!("open snapshots in {}", root.display()), error);
         let snapshots = root.join("snapshots");
@@ -41,8 +46,13 @@ impl Directories {
         made.map_err(failed)?;
         let names = SharedSync::directory(&snapshots).map_err(failed)?;
         let contents = SharedSync::file_system(&snapshots).map_err(failed)?;
-        let directories = Self { root: root.to_owned(), snapshots, names, contents, next: AtomicU64::new(0) };
-        directories.delete_where(|name| name.starts_with("new-") || name.starts_with("rm-"))?;
+        // Begins with the time, so that no name that an earlier process left is met again.
+        let now = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos());
+        let next = AtomicU64::new(u64::try_from(now).unwrap_or(0));
+        let directories = Self { root: root.to_owned(), snapshots, names, contents, next };
+        for name in directories.names()?.iter().filter(|name| name.starts_with("new-")) {
+            fs::rename(directories.snapshots.join(name), directories.temporary("rm", 0)).map_err(failed)?;
+        }
         Ok(directories)
     }
 
@@ -65,7 +75,7 @@ impl Directories {
         let placed = made.and_then(|()| self.place(&temporary, snapshot.id));
         if placed.is_err() {
             // The first error counts; what cannot be deleted now is at the next start.
-            let _ = fs::remove_dir_all(&temporary);
+            let _ = temporary.file_name().map(|name| self.delete(name));
         }
         placed.map_err(failed)
     }
@@ -98,9 +108,26 @@ impl Directories {
         }
     }
 
-    /// Deletes what [`discard`](Self::discard) put away.
+    /// Deletes what [`discard`](Self::discard) put away; goes on after an error, and reports the first.
     pub(super) fn delete_discarded(&self) -> Result<()> {
-        self.delete_where(|name| name.starts_with("rm-"))
+        let mut result = Ok(());
+        for name in self.names()?.iter().filter(|name| name.starts_with("rm-")) {
+            if let Err(error) = self.delete(name) {
+                let error = Error::io(format!("remove {}", self.snapshots.join(name).display()), error);
+                tracing::warn!(%error, "a snapshot directory stays");
+                result = result.and(Err(error));
+            }
+        }
+        result
+    }
+
+    /// Deletes a tree that may be as deep as a container could make it.
+    fn delete(&self, name: impl AsRef<Path>) -> io::Result<()> {
+        match Root::open(&self.snapshots)?.entry(name)?.remove_all() {
+            // Two callers may delete the same.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
 
     /// Deletes the directories of snapshots that are not live.
@@ -111,24 +138,6 @@ impl Directories {
             self.discard(id).map_err(|error| Error::io(format!("remove {}", self.path(id).display()), error))?;
         }
         self.delete_discarded()
-    }
-
-    /// Deletes the directories whose names `chosen` picks; goes on after an error, and reports the first.
-    fn delete_where(&self, chosen: impl Fn(&str) -> bool) -> Result<()> {
-        let mut result = Ok(());
-        for name in self.names()?.iter().filter(|name| chosen(name)) {
-            let path = self.snapshots.join(name);
-            match fs::remove_dir_all(&path) {
-                // Two callers may delete the same.
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    let error = Error::io(format!("remove {}", path.display()), error);
-                    tracing::warn!(%error, "a snapshot directory stays");
-                    result = result.and(Err(error));
-                }
-                _ => {}
-            }
-        }
-        result
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -142,7 +151,6 @@ impl Directories {
 
     fn temporary(&self, prefix: &str, id: u64) -> PathBuf {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // The process's number keeps a name that could not be deleted at start from being met again.
-        self.snapshots.join(format!("{prefix}-{id}-{}-{number}", std::process::id()))
+        self.snapshots.join(format!("{prefix}-{id}-{number}"))
     }
 }

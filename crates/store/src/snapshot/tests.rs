@@ -69,7 +69,7 @@ fn what_a_crash_leaves_is_removed_or_replaced() {
     }
     fs::write(root.path().join("snapshots/4/fs/stale"), "").unwrap();
     let overlay = open();
-    assert_eq!(names(root.path()), ["1", "4", "not-ours"]);
+    assert!(!names(root.path()).iter().any(|name| name.starts_with("new-")));
     overlay.prepare(&active(4, &labels)).unwrap();
     assert!(!root.path().join("snapshots/4/fs/stale").exists());
     let live = || Ok(Live { ids: [4].into(), keys: HashSet::new() });

@@ -2,48 +2,30 @@
 
 use model::Usage;
 use rustix::{
-    fd::OwnedFd,
-    fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat},
+    fs::{self, AtFlags, CWD, FileType, Stat},
     io::Errno,
 };
-use std::{collections::HashSet, ffi::CString, io, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
+use std::{collections::HashSet, ffi::CString, io, path::Path};
+use sys::root::Descent;
 
 /// Counts the inodes and blocks of `root` and all below it, each inode once however many names it has.
 ///
-/// Every directory is opened from the one above without following links, so a tree that changes meanwhile may
-/// be counted wrong but never left. What vanishes meanwhile is not counted.
+/// A tree that changes meanwhile may be counted wrong but is never left; what vanishes is not counted.
 pub(super) fn usage(root: &Path) -> io::Result<Usage> {
-    let root = CString::new(root.as_os_str().as_bytes())?;
     let mut counter = Counter::default();
-    counter.count(&fs::statat(CWD, &root, AtFlags::SYMLINK_NOFOLLOW)?);
-    // Descriptors are open for the directories on the way to the current one only.
-    let mut pending: Vec<(Option<Arc<OwnedFd>>, CString)> = vec![(None, root)];
-    while let Some((parent, name)) = pending.pop() {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = match &parent {
-            Some(parent) => fs::openat(parent, &name, flags, Mode::empty()),
-            None => fs::open(&name, flags, Mode::empty()),
-        };
-        let dir = match opened {
-            Ok(dir) => Arc::new(dir),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if parent.is_some() => continue,
-            Err(errno) => return Err(errno.into()),
-        };
-        for entry in Dir::read_from(&dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
-            }
-            match fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => {
-                    counter.count(&stat);
-                    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                        pending.push((Some(Arc::clone(&dir)), name.to_owned()));
-                    }
-                }
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno.into()),
+    counter.count(&fs::statat(CWD, root, AtFlags::SYMLINK_NOFOLLOW)?);
+    let mut descent = Descent::begin(CWD, root)?;
+    let mut pending = vec![counter.count_entries(&descent)?];
+    while let Some(directories) = pending.last_mut() {
+        match directories.pop() {
+            Some(next) => match descent.enter(next) {
+                Ok(()) => pending.push(counter.count_entries(&descent)?),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            },
+            None => {
+                pending.pop();
+                descent.leave()?;
             }
         }
     }
@@ -58,6 +40,22 @@ struct Counter {
 }
 
 impl Counter {
+    /// Counts what is in a directory, and returns the directories.
+    fn count_entries(&mut self, descent: &Descent) -> io::Result<Vec<CString>> {
+        let mut directories = Vec::new();
+        for (name, kind) in descent.list()? {
+            match fs::statat(descent.dir(), &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => self.count(&stat),
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno.into()),
+            }
+            if kind == FileType::Directory {
+                directories.push(name);
+            }
+        }
+        Ok(directories)
+    }
+
     fn count(&mut self, stat: &Stat) {
         let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         if directory || stat.st_nlink == 1 || self.seen.insert((stat.st_dev, stat.st_ino)) {

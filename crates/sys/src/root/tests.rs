@@ -137,3 +137,41 @@ fn modes_owners_and_kinds() {
     assert!(scratch.root.entry("nul\0byte").unwrap().create(0o644).is_err());
     assert!(scratch.root.entry("x".repeat(256)).unwrap().create(0o644).is_err());
 }
+
+#[test]
+fn a_tree_deeper_than_any_path_is_walked_and_removed() {
+    let scratch = Scratch::new();
+    let bottom = scratch.root.entry("bomb").unwrap();
+    bottom.mkdir(0o755).unwrap();
+    let mut dir = File::open(scratch.path("bomb")).unwrap();
+    for _ in 0..3000 {
+        fs::mkdirat(&dir, "d", Mode::RWXU).unwrap();
+        dir = fs::openat(&dir, "d", OFlags::RDONLY, Mode::empty()).unwrap().into();
+        drop(fs::openat(&dir, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
+    }
+    drop(dir);
+    let mut descent = Descent::begin(&scratch.root, "bomb").unwrap();
+    while descent.list().unwrap().iter().any(|(name, _)| name.as_c_str() == c"d") {
+        descent.enter(c"d".into()).unwrap();
+    }
+    assert_eq!(descent.depth(), 3000);
+    for _ in 0..3000 {
+        assert_eq!(descent.leave().unwrap().unwrap().as_c_str(), c"d");
+    }
+    assert!(descent.leave().unwrap().is_none());
+    bottom.remove_all().unwrap();
+    assert!(!scratch.path("bomb").exists());
+}
+
+#[test]
+fn a_walk_does_not_come_out_elsewhere() {
+    let scratch = Scratch::new();
+    scratch.root.create_dir_all("a/b/c", 0o755).unwrap();
+    let mut descent = Descent::begin(&scratch.root, "a").unwrap();
+    descent.enter(c"b".into()).unwrap();
+    descent.enter(c"c".into()).unwrap();
+    std::fs::rename(scratch.path("a/b/c"), scratch.path("c")).unwrap();
+    assert!(descent.leave().is_err());
+    symlink("a", scratch.path("link")).unwrap();
+    assert!(Descent::begin(&scratch.root, "link").is_err());
+}
