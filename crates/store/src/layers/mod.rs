@@ -16,11 +16,13 @@ mod parallel_gzip;
 mod pipeline;
 mod processor;
 mod rooted;
+mod service;
 mod tar;
 mod xattr;
 
 pub use media_type::{Compression, TAR, TAR_GZIP, TAR_ZSTD, is_layer};
 pub use options::{Applied, ApplyOptions, DiffOptions, IdMap, IdRange, StreamProcessor, Written};
+pub use service::DiffRequest;
 
 use crate::content::Hasher;
 use apply::Target;

@@ -5,6 +5,7 @@
 mod content;
 mod crash;
 mod gc;
+mod layers;
 mod listing;
 mod records;
 mod snapshots;
