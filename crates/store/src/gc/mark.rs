@@ -131,6 +131,10 @@ impl Marking {
             }
             _ => Vec::new(),
         };
+        for node in &nodes {
+            // Marked before or not, it may refer to others now.
+            self.marked.remove(node);
+        }
         self.mark(db, nodes)
     }
 

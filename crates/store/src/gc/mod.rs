@@ -104,3 +104,6 @@ fn remove_records(core: &Arc<Core>, dirty: &mut Dirty) -> Result<usize> {
     sweep::lower_barrier(&core.db)?;
     outcome
 }
+
+#[cfg(test)]
+mod tests;
