@@ -4,11 +4,14 @@
 mod bad_content;
 mod bad_layers;
 mod bad_requests;
+mod clients;
 mod containers;
 mod content;
+mod crash;
 mod events;
 mod images;
 mod namespaces;
+mod restart;
 mod snapshots;
 mod tasks;
 mod tasks_exec;
