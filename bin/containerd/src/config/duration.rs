@@ -3,16 +3,8 @@
 use std::time::Duration;
 
 /// Units with their nanoseconds; longer names first where one begins another.
-const UNITS: [(&str, f64); 8] = [
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("μs", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("m", 60e9),
-    ("h", 3600e9),
-];
+const UNITS: [(&str, f64); 8] =
+    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
 
 /// Parses a duration that is not negative; `None` if it does not parse or overflows.
 pub(crate) fn parse(text: &str) -> Option<Duration> {

@@ -58,8 +58,7 @@ impl Loaded {
         let known = known()?;
         let is_default = path == Path::new(DEFAULT_PATH);
         let imports = known.get("imports").and_then(Value::as_array).filter(|_| is_default);
-        let imports: Vec<String> =
-            imports.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let imports: Vec<String> = imports.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
         let missing = !named && !path.exists();
         load::load((!missing).then_some(path), &imports, &known)
     }
