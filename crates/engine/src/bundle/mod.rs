@@ -14,9 +14,11 @@
 //! `.<id>`, so that a bundle is never half there; what is left under such a name is removed when
 //! the daemon next starts. The state directory does not survive a reboot, so nothing is synced.
 
+mod cgroup;
 mod remove;
 mod spec;
 
+pub(crate) use cgroup::remove as remove_cgroups;
 pub(crate) use remove::{remove, sweep_hidden};
 pub(crate) use spec::Spec;
 
@@ -169,6 +171,11 @@ impl Bundle {
     pub(crate) fn read_runtime(&self) -> Option<PathBuf> {
         let path = fs::read_to_string(self.path.join("shim-binary-path")).ok()?;
         (!path.is_empty()).then(|| PathBuf::from(path))
+    }
+
+    /// The spec as it was written, if it can be read.
+    fn read_spec(&self) -> Option<Spec> {
+        serde_json::from_slice(&fs::read(self.path.join("config.json")).ok()?).ok()
     }
 
     /// Writes a small file so that it is there whole or not at all.

@@ -2,6 +2,7 @@
 
 use model::{Any, Error, Result};
 use serde::Deserialize;
+use std::path::{Component, Path};
 
 /// The type of a spec in containerd's records; its value is JSON.
 const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
@@ -17,6 +18,7 @@ pub(crate) struct Spec {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Linux {
+    cgroups_path: Option<String>,
     gid_mappings: Option<Vec<IdMapping>>,
 }
 
@@ -56,6 +58,15 @@ impl Spec {
         mappings.iter().find(|mapping| mapping.container_id == 0).map(|mapping| mapping.host_id).filter(|&gid| gid != 0)
     }
 
+    /// The container's cgroup below each hierarchy's root, if it is a plain path (with systemd as
+    /// manager it is not, and systemd removes it).
+    pub(super) fn cgroup(&self) -> Option<&Path> {
+        let path = Path::new(self.linux.as_ref()?.cgroups_path.as_ref()?);
+        let rest = path.strip_prefix("/").ok()?;
+        let plain = rest.components().all(|part| matches!(part, Component::Normal(_)));
+        (plain && rest.components().next().is_some()).then_some(rest)
+    }
+
     /// Whether a mount asks for shifted owners, which an older OCI runtime silently ignores.
     pub(crate) fn uses_idmap_mounts(&self) -> bool {
         let shifted = |mount: &SpecMount| {
@@ -86,6 +97,18 @@ mod tests {
         assert_eq!((spec.remapped_gid(), spec.uses_idmap_mounts()), (Some(9000), true));
         let plain = parse(r#"{"linux":null,"mounts":[{"uidMappings":null}]}"#).unwrap();
         assert_eq!((plain.remapped_gid(), plain.uses_idmap_mounts()), (None, false));
+    }
+
+    #[test]
+    fn a_cgroup_stays_below_its_root() {
+        let cgroup = |path: &str| {
+            let spec = parse(&format!(r#"{{"linux":{{"cgroupsPath":"{path}"}}}}"#)).unwrap();
+            spec.cgroup().map(Path::to_owned)
+        };
+        assert_eq!(cgroup("/default/c").unwrap(), Path::new("default/c"));
+        for other in ["", "/", "/a/../..", "relative", "system.slice:ctr:c"] {
+            assert_eq!(cgroup(other), None, "{other}");
+        }
     }
 
     #[test]

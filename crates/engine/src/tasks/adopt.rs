@@ -71,7 +71,7 @@ impl Supervisor {
             Err(error) => {
                 tracing::info!(namespace = bundle.namespace, id = bundle.id, %error, "start was cut off: removing its bundle");
                 self.kill_strays(&bundle).await;
-                self.remove_bundle(&bundle).await;
+                self.remove_wreck(&bundle).await;
                 return None;
             }
         };
@@ -87,7 +87,7 @@ impl Supervisor {
         if self.is_leaked(&task).await && !is_sandbox(&bundle.namespace, &bundle.id) {
             tracing::info!(namespace = bundle.namespace, id = bundle.id, "ending a shim without a task");
             self.give_up(&task).await;
-            self.remove_bundle(&bundle).await;
+            self.remove_wreck(&bundle).await;
             return None;
         }
         slot.fulfil(Arc::clone(&task));

@@ -47,24 +47,34 @@ impl Supervisor {
             remove_stale_socket(&bootstrap.address).await;
         }
         let exit = self.delete_by_binary(bundle, runtime).await;
-        self.remove_bundle(bundle).await;
+        self.remove_wreck(bundle).await;
         drop(ending);
-        let (container_id, exited_at) = (bundle.id.clone(), exit.at.unwrap_or_default());
         self.emit(
             bundle,
             Event::TaskExit {
-                container_id: container_id.clone(),
-                id: container_id.clone(),
+                container_id: bundle.id.clone(),
+                id: bundle.id.clone(),
                 pid: exit.pid,
                 exit_status: exit.status,
-                exited_at,
+                exited_at: exit.at.unwrap_or_default(),
             },
         );
+        self.emit_deletion(bundle, exit);
+        exit
+    }
+
+    /// Publishes in the shim's place that the task is deleted.
+    pub(super) fn emit_deletion(&self, bundle: &Bundle, exit: Exit) {
         self.emit(
             bundle,
-            Event::TaskDelete { container_id, id: String::new(), pid: exit.pid, exit_status: exit.status, exited_at },
+            Event::TaskDelete {
+                container_id: bundle.id.clone(),
+                id: String::new(),
+                pid: exit.pid,
+                exit_status: exit.status,
+                exited_at: exit.at.unwrap_or_default(),
+            },
         );
-        exit
     }
 
     /// Has the shim's binary kill and remove the container.

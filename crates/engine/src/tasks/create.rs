@@ -187,7 +187,7 @@ impl Supervisor {
     async fn take_back(self: &Arc<Self>, task: &Arc<Task>) {
         let Some(ending) = self.registry.begin_ending(task) else { return };
         self.give_up(task).await;
-        self.remove_bundle(&task.bundle).await;
+        self.remove_wreck(&task.bundle).await;
         drop(ending);
     }
 }
@@ -212,13 +212,3 @@ fn prepare_checkpoint(bundle: &Bundle, checkpoint: Restore) -> Result<String> {
 
 /// The type of an OCI runtime's features in `-info`; its value is JSON.
 const FEATURES_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
-
-impl Supervisor {
-    /// Removes a bundle, where failure can only be noted: the next start tries again.
-    pub(super) async fn remove_bundle(&self, bundle: &Bundle) {
-        let gone = bundle.clone();
-        if let Err(error) = blocking(move || remove(&gone)).await {
-            tracing::warn!(namespace = bundle.namespace, id = bundle.id, %error, "bundle is left behind");
-        }
-    }
-}

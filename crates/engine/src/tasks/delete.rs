@@ -4,11 +4,15 @@ use super::{
     Supervisor, Task,
     supervisor::{blocking, detached},
 };
-use crate::{Exit, bundle::Bundle, shim::shim_processes};
+use crate::{
+    Exit, Subscription,
+    bundle::{Bundle, remove, remove_cgroups},
+    shim::shim_processes,
+};
 use client::ttrpc::is_closed;
 use model::{Error, Result};
 use proto::{convert::timestamp_from_wire, shim::containerd::task::v3 as wire};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::time;
 
 impl Supervisor {
@@ -28,9 +32,10 @@ impl Supervisor {
     }
 
     async fn delete_whole(self: &Arc<Self>, task: &Arc<Task>) -> Result<Exit> {
+        let deletion = self.exchange.subscribe(&[deletion_of(task)])?;
         match self.delete_container(task).await {
             Ok(exit) => {
-                self.finish(task, exit).await;
+                self.finish(task, exit, Some(deletion)).await;
                 Ok(exit)
             }
             // The shim died with the container: whoever noticed is cleaning up, and knows how it ended.
@@ -38,7 +43,7 @@ impl Supervisor {
             Err(error) => {
                 if error.is_not_found() {
                     // A shim without the container serves nothing.
-                    self.finish(task, Exit::default()).await;
+                    self.finish(task, Exit::default(), None).await;
                 }
                 Err(error.context("failed to delete task"))
             }
@@ -54,12 +59,23 @@ impl Supervisor {
 
     /// Ends the shim of a deleted container, then removes the bundle: a bundle outlives its shim,
     /// so that after a crash of ours the one leads to the other.
-    async fn finish(self: &Arc<Self>, task: &Arc<Task>, exit: Exit) {
+    ///
+    /// Go's shim, told to end, gives up events it has not yet sent. So it is not told before its
+    /// last one, of the `deletion`, has arrived; and if that never does, it is published here.
+    async fn finish(self: &Arc<Self>, task: &Arc<Task>, exit: Exit, deletion: Option<Subscription>) {
         let Some(ending) = self.registry.begin_ending(task) else { return };
+        let missed = match deletion {
+            None => false,
+            Some(mut deletion) => time::timeout(EVENT_PATIENCE, deletion.next()).await.is_err(),
+        };
         self.end_shim(task).await;
         self.remove_bundle(&task.bundle).await;
         task.end(exit);
         drop(ending);
+        if missed {
+            tracing::warn!(id = task.id(), "shim ended without having published its task's deletion");
+            self.emit_deletion(&task.bundle, exit);
+        }
     }
 
     /// Asks the shim to end, and ends it if it does not. One that serves other tasks stays.
@@ -97,6 +113,26 @@ impl Supervisor {
         task.end(Exit::default());
     }
 
+    /// Removes a bundle, where failure can only be noted: the next start tries again.
+    pub(super) async fn remove_bundle(&self, bundle: &Bundle) {
+        let gone = bundle.clone();
+        if let Err(error) = blocking(move || remove(&gone)).await {
+            tracing::warn!(namespace = bundle.namespace, id = bundle.id, %error, "bundle is left behind");
+        }
+    }
+
+    /// The same for a container that was cut off, whose runtime may have been too.
+    pub(super) async fn remove_wreck(&self, bundle: &Bundle) {
+        let wreck = bundle.clone();
+        let removed = blocking(move || {
+            remove_cgroups(&wreck);
+            remove(&wreck)
+        });
+        if let Err(error) = removed.await {
+            tracing::warn!(namespace = bundle.namespace, id = bundle.id, %error, "bundle is left behind");
+        }
+    }
+
     /// Kills the shims started for `bundle`, if there are any: they did not end by themselves.
     pub(super) async fn kill_strays(&self, bundle: &Bundle) {
         let (bundle, address) = (bundle.clone(), self.config.address.clone());
@@ -105,6 +141,15 @@ impl Supervisor {
             tracing::warn!(%error, "stray shim");
         }
     }
+}
+
+/// How long a shim may take to publish that it has deleted its task, once it has.
+const EVENT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The filter that only the event of this task's deletion passes.
+fn deletion_of(task: &Task) -> String {
+    let (namespace, id) = (&task.bundle.namespace, task.id());
+    format!("topic==\"/tasks/delete\",namespace==\"{namespace}\",event.container_id==\"{id}\"")
 }
 
 /// `<shim> start` may fork as it is killed: look until nothing is left, a few times.
@@ -120,7 +165,7 @@ fn kill_strays(bundle: &Bundle, address: &str) -> Result<()> {
             tracing::info!(pid = stray.pid, id = stray.id, namespace = stray.namespace, "killing a stray shim");
             stray.kill()?;
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     Err(Error::deadline_exceeded(format!("shims of task {} keep coming", bundle.id)))
 }

@@ -1,0 +1,158 @@
+//! The daemon dies, by choice or by kill -9, and the next one takes over what lives and removes the rest.
+
+use crate::{
+    bed::{Bed, Running, for_each_shim, run},
+    crash::shim_pid,
+};
+use engine::{ProcessId, Status};
+use rustix::process::{Signal, kill_process};
+use std::{
+    env, fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+use tests::{Impl, eventually};
+
+for_each_shim! {
+    running_and_stopped_tasks_are_adopted_and_dead_ones_buried,
+    a_shim_without_a_task_is_ended,
+    a_hung_shim_is_adopted_and_holds_up_nobody,
+    killed_in_the_middle_of_starts_nothing_leaks,
+}
+
+fn running_and_stopped_tasks_are_adopted_and_dead_ones_buried(shim: Impl) {
+    let bed = Bed::new(shim);
+    run(async {
+        let daemon = bed.open().await;
+        for id in ["a", "b", "dead", "ends"] {
+            daemon.run(id, &["sleep", "1000"]).await;
+        }
+        daemon.run("stopped", &["sh", "-c", "exit 9"]).await;
+        daemon.engine.wait(&daemon.scope, &ProcessId::init("stopped")).await.unwrap();
+    });
+    // Nobody sees these two happen.
+    kill_process(shim_pid(&bed, "dead"), Signal::KILL).unwrap();
+    let work = bed.folder().join("root/io.containerd.runtime.v2.task").join(bed.namespace()).join("reboot");
+    fs::create_dir_all(&work).unwrap();
+    run(async {
+        let daemon = bed.open().await;
+        let (engine, scope) = (&daemon.engine, &daemon.scope);
+        // Asked at once: each request waits for its own task's adoption.
+        let listed = engine.list_tasks(scope).await.unwrap();
+        let listed: Vec<_> = listed.iter().map(|task| (task.id.as_str(), task.status)).collect();
+        let running = Status::Running;
+        assert_eq!(listed, [("a", running), ("b", running), ("ends", running), ("stopped", Status::Stopped)]);
+        assert_eq!(engine.delete_task(scope, "stopped").await.unwrap().status, 9);
+        assert!(engine.get_task(scope, &ProcessId::init("dead")).await.unwrap_err().is_not_found());
+        for id in ["a", "b", "ends"] {
+            daemon.end(id).await;
+        }
+        eventually("the work directory of another boot to go", || !work.exists());
+    });
+    bed.assert_clean();
+}
+
+fn a_shim_without_a_task_is_ended(shim: Impl) {
+    let bed = Bed::new(shim);
+    run(async {
+        let daemon = bed.open().await;
+        daemon.run("c", &["sleep", "1000"]).await;
+        // As if we had died between the shim's start and the container's creation: the shim is
+        // asked to delete its container, and we forget that it has.
+        daemon.engine.kill(&daemon.scope, &ProcessId::init("c"), 9, true).await.unwrap();
+        daemon.engine.wait(&daemon.scope, &ProcessId::init("c")).await.unwrap();
+        let bootstrap: serde_json::Value =
+            serde_json::from_slice(&fs::read(bed.bundle("c").join("bootstrap.json")).unwrap()).unwrap();
+        let address = bootstrap["address"].as_str().unwrap();
+        let connection = client::ttrpc::Client::connect(address, Duration::from_secs(5)).await.unwrap();
+        let version = u32::try_from(bootstrap["version"].as_u64().unwrap()).unwrap();
+        let client = client::shim::TaskClient::new(connection.into(), version, bed.namespace()).unwrap();
+        let request = proto::shim::containerd::task::v3::DeleteRequest { id: "c".to_owned(), exec_id: String::new() };
+        client.delete(&request, None).await.unwrap();
+    });
+    assert!(bed.bundle("c").exists());
+    run(async {
+        let daemon = bed.open().await;
+        let error = daemon.engine.get_task(&daemon.scope, &ProcessId::init("c")).await.unwrap_err();
+        assert!(error.is_not_found(), "{error}");
+    });
+    bed.assert_clean();
+}
+
+fn a_hung_shim_is_adopted_and_holds_up_nobody(shim: Impl) {
+    let bed = Bed::new(shim);
+    run(async {
+        let daemon = bed.open().await;
+        daemon.run("hung", &["sleep", "1000"]).await;
+        daemon.run("well", &["sleep", "1000"]).await;
+    });
+    let shim = shim_pid(&bed, "hung");
+    kill_process(shim, Signal::STOP).unwrap();
+    run(async {
+        let daemon = bed.open().await;
+        let state = daemon.engine.get_task(&daemon.scope, &ProcessId::init("well")).await.unwrap();
+        assert_eq!(state.status, Status::Running);
+        assert!(bed.bundle("hung").exists());
+        kill_process(shim, Signal::CONT).unwrap();
+        daemon.end("hung").await;
+        daemon.end("well").await;
+    });
+    bed.assert_clean();
+}
+
+/// Set in the process that is to be killed: folder, namespace and shim.
+const VICTIM: &str = "ENGINE_TEST_VICTIM";
+
+/// Not a test by itself: creates and deletes tasks until it is killed.
+#[test]
+fn victim() {
+    let Ok(bed) = env::var(VICTIM) else { return };
+    let words: Vec<&str> = bed.split('\n').collect();
+    let (config, scope) = Bed::existing(Path::new(words[0]), words[1], Path::new(words[2]));
+    run(async {
+        let daemon = Running::open(config, scope.namespace.as_str()).await;
+        for id in 0.. {
+            let id = format!("v{id}");
+            daemon.container(&id, &["sleep", "1000"]);
+            daemon.engine.create_task(&scope, daemon.task(&id)).await.unwrap();
+            daemon.engine.start(&scope, &ProcessId::init(&id)).await.unwrap();
+            daemon.end(&id).await;
+            daemon.store.delete_container(&scope, &id).unwrap();
+        }
+    });
+}
+
+fn killed_in_the_middle_of_starts_nothing_leaks(shim: Impl) {
+    let bed = Bed::new(shim);
+    // Spread over a start, which takes some 100 ms: at the shim's start, runc's create, runc's start.
+    for delay in [150, 170, 190, 215, 240, 270, 300, 340] {
+        let words = [bed.folder().to_str().unwrap(), bed.namespace(), bed.shim().to_str().unwrap()];
+        let mut victim = Command::new(env::current_exe().unwrap())
+            .args(["restart::victim", "--exact", "--nocapture"])
+            .env(VICTIM, words.join("\n"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        assert!(victim.try_wait().unwrap().is_none(), "the victim ended by itself");
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        run(async {
+            let daemon = bed.open().await;
+            for task in daemon.engine.list_tasks(&daemon.scope).await.unwrap() {
+                let process = ProcessId::init(&task.id);
+                let _already = daemon.engine.kill(&daemon.scope, &process, 9, true).await;
+                if task.status != Status::Created {
+                    daemon.engine.wait(&daemon.scope, &process).await.unwrap();
+                }
+                daemon.engine.delete_task(&daemon.scope, &task.id).await.unwrap();
+            }
+            for container in daemon.store.list_containers(&daemon.scope, &model::Filter::all()).unwrap() {
+                daemon.store.delete_container(&daemon.scope, &container.id).unwrap();
+            }
+            // While this daemon runs: its own sweep may still be at work.
+            tokio::task::block_in_place(|| bed.assert_clean());
+        });
+    }
+}
