@@ -8,14 +8,13 @@ use super::{
 };
 use crate::layers::{
     options::{IdMap, IdRange},
-    rooted::{Directory, clean, failed, join, open_child, open_in, shown, split},
+    rooted::{Directory, clean, failed, join, open_child, shown, split},
     tar::{Entry, Kind, Reader},
-    xattr,
 };
 use model::{Error, Result};
 use rustix::{
     fd::{AsFd, AsRawFd, OwnedFd},
-    fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags},
+    fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid, XattrFlags},
     io::Errno,
     process,
 };
@@ -210,53 +209,6 @@ impl Tree<'_> {
             }
         }
     }
-
-    /// Gives a directory that the archive has no entry for the attributes it has in the layers below, which an
-    /// overlay would otherwise hide. Returns the times to give it, if there is such a directory.
-    pub(super) fn inherit(&self, path: &[u8], made: &Directory) -> Result<Option<Timestamps>> {
-        for lower in &self.lowers {
-            let fd = match open_in(lower, path) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT) => continue,
-                // Replaced or deleted there: what is further below does not show.
-                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-                Err(errno) => return Err(failed("open lower directory")(errno)),
-            };
-            let stat = fs::fstat(&fd).map_err(failed("stat lower directory"))?;
-            let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-            fs::fchown(&made.fd, Some(uid), Some(gid)).map_err(failed("change owner"))?;
-            copy_xattrs(&fd, &made.fd)?;
-            fs::fchmod(&made.fd, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(failed("change mode"))?;
-            return Ok(Some(stat_times(&stat)));
-        }
-        Ok(None)
-    }
-}
-
-fn stat_times(stat: &Stat) -> Timestamps {
-    let spec = |seconds, nanos| Timespec { tv_sec: seconds, tv_nsec: i64::try_from(nanos).unwrap_or(0) };
-    Timestamps {
-        last_access: spec(stat.st_atime, stat.st_atime_nsec),
-        last_modification: spec(stat.st_mtime, stat.st_mtime_nsec),
-    }
-}
-
-fn copy_xattrs(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
-    let names = match xattr::list(|buffer| fs::flistxattr(from, buffer)) {
-        Err(Errno::NOTSUP) => return Ok(()),
-        names => names.map_err(failed("list extended attributes"))?,
-    };
-    for name in names.iter().filter(|name| !name.starts_with(b"trusted.") && !name.starts_with(b"user.overlay.")) {
-        let value = match xattr::get(|buffer| fs::fgetxattr(from, &name[..], buffer)) {
-            Err(Errno::NOTSUP | Errno::NODATA) => continue,
-            value => value.map_err(failed("read extended attribute"))?,
-        };
-        match fs::fsetxattr(to, &name[..], &value, XattrFlags::CREATE) {
-            Ok(()) | Err(Errno::NOTSUP | Errno::NODATA | Errno::EXIST) => {}
-            Err(errno) => return Err(failed("copy extended attribute")(errno)),
-        }
-    }
-    Ok(())
 }
 
 fn write_data(file: &OwnedFd, entry: &Entry, reader: &mut Reader<'_>) -> Result<()> {

@@ -4,6 +4,7 @@
 //! goes. Only the last component is named, relative to a directory that is held open. See [`tree::Tree`].
 
 mod create;
+mod parents;
 mod remove;
 mod target;
 mod tree;

@@ -1,112 +1,105 @@
-//! Removes what a layer deletes or replaces.
+//! Removes what a layer deletes or replaces, however deep it goes.
 
 use super::tree::Tree;
-use crate::layers::rooted::{Directory, MAX_DEPTH, failed, open_child};
+use crate::layers::rooted::{Directory, failed};
 use model::{Error, Result};
 use rustix::{
-    fs::{self, AtFlags, Dir, FileType},
+    fs::{self, AtFlags, FileType},
     io::Errno,
 };
+use std::{ffi::CString, io};
+use sys::root::Descent;
+
+/// What of a tree goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Going {
+    /// Everything.
+    All,
+    /// What the layer being unpacked has not made.
+    WhatWasThere,
+}
 
 /// A directory being emptied.
 struct Level {
-    entries: Dir,
     id: (u64, u64),
-    /// In the level above.
-    name: Vec<u8>,
+    /// Directories in it that were not entered yet.
+    directories: Vec<CString>,
     /// Whether it goes once it is empty.
     removable: bool,
     /// Whether something in it stays.
     kept: bool,
 }
 
-impl Level {
-    fn open(parent: &Directory, name: &[u8], removable: bool) -> Result<Self> {
-        let fd = open_child(parent, name).map_err(failed("open directory to remove"))?;
-        Self::new(&Directory::new(fd).map_err(failed("stat"))?, name, removable)
-    }
-
-    fn new(directory: &Directory, name: &[u8], removable: bool) -> Result<Self> {
-        let entries = Dir::read_from(&directory.fd).map_err(failed("read directory to remove"))?;
-        Ok(Self { entries, id: directory.id, name: name.to_vec(), removable, kept: false })
-    }
-}
-
 impl Tree<'_> {
     /// Removes `name` from `parent`, with all that is in it.
     pub(super) fn remove(&mut self, parent: &Directory, name: &[u8]) -> Result<()> {
-        match fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let flags = match fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(failed("stat")(errno)),
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => self.forget_paths(),
+                FileType::Directory => {
+                    self.forget_paths();
+                    let at = Descent::begin(&parent.fd, name);
+                    at.and_then(|at| self.empty(at, Going::All)).map_err(not_removed)?;
+                    AtFlags::REMOVEDIR
+                }
                 FileType::Symlink => {
                     self.forget_paths();
-                    return fs::unlinkat(&parent.fd, name, AtFlags::empty()).map_err(failed("remove"));
+                    AtFlags::empty()
                 }
-                _ => return fs::unlinkat(&parent.fd, name, AtFlags::empty()).map_err(failed("remove")),
+                _ => AtFlags::empty(),
             },
-        }
-        self.empty(Level::open(parent, name, true)?, false)?;
-        fs::unlinkat(&parent.fd, name, AtFlags::REMOVEDIR).map_err(failed("remove directory"))
+        };
+        fs::unlinkat(&parent.fd, name, flags).map_err(failed("remove"))
     }
 
     /// Removes everything in `directory` that this layer has not made.
     pub(super) fn remove_what_was_there(&mut self, directory: &Directory) -> Result<()> {
         self.forget_paths();
-        self.empty(Level::new(directory, b"", false)?, true)
+        let at = Descent::begin(&directory.fd, ".");
+        at.and_then(|at| self.empty(at, Going::WhatWasThere)).map_err(not_removed)
     }
 
-    fn empty(&self, top: Level, keep_unpacked: bool) -> Result<()> {
-        let mut levels = vec![top];
+    fn empty(&self, mut at: Descent, going: Going) -> io::Result<()> {
+        let mut levels = vec![self.clear(&at, going, false)?];
         while let Some(level) = levels.last_mut() {
-            let Some(entry) = level.entries.next() else {
-                let Some(done) = levels.pop() else { break };
-                if let Some(above) = levels.last_mut() {
-                    if done.kept || !done.removable {
-                        above.kept = true;
-                    } else {
-                        let above = above.entries.fd().map_err(failed("remove directory"))?;
-                        fs::unlinkat(above, &done.name, AtFlags::REMOVEDIR).map_err(failed("remove directory"))?;
-                    }
-                }
-                continue;
-            };
-            let entry = entry.map_err(failed("read directory to remove"))?;
-            let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
+            if let Some(name) = level.directories.pop() {
+                let unpacked = going == Going::WhatWasThere && self.is_unpacked(level.id, name.to_bytes());
+                at.enter(name)?;
+                let below = self.clear(&at, going, !unpacked)?;
+                levels.push(below);
                 continue;
             }
-            let unpacked = keep_unpacked && self.is_unpacked(level.id, name);
-            let fd = level.entries.fd().map_err(failed("read directory to remove"))?;
-            let is_directory = match entry.file_type() {
-                FileType::Unknown => {
-                    let stat = fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
-                    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-                }
-                known => known == FileType::Directory,
-            };
-            if is_directory {
-                let fd = fs::openat(
-                    fd,
-                    name,
-                    fs::OFlags::DIRECTORY | fs::OFlags::NOFOLLOW | fs::OFlags::CLOEXEC,
-                    fs::Mode::empty(),
-                )
-                .map_err(failed("open directory to remove"))?;
-                let directory = Directory::new(fd).map_err(failed("stat"))?;
-                let below = Level::new(&directory, name, !unpacked)?;
-                if levels.len() >= MAX_DEPTH {
-                    let message = format!("remove directory: more than {MAX_DEPTH} levels deep");
-                    return Err(Error::failed_precondition(message));
-                }
-                levels.push(below);
-            } else if unpacked {
-                level.kept = true;
+            let done = levels.pop();
+            let Some(name) = at.leave()? else { break };
+            let (Some(done), Some(above)) = (done, levels.last_mut()) else { break };
+            if done.kept || !done.removable {
+                above.kept = true;
             } else {
-                fs::unlinkat(fd, name, AtFlags::empty()).map_err(failed("remove"))?;
+                fs::unlinkat(at.dir(), &name, AtFlags::REMOVEDIR)?;
             }
         }
         Ok(())
     }
+
+    /// Removes all but directories from where `at` is.
+    fn clear(&self, at: &Descent, going: Going, removable: bool) -> io::Result<Level> {
+        let stat = fs::fstat(at.dir())?;
+        let id = (stat.st_dev, stat.st_ino);
+        let mut level = Level { id, directories: Vec::new(), removable, kept: false };
+        for (name, kind) in at.list()? {
+            if kind == FileType::Directory {
+                level.directories.push(name);
+            } else if going == Going::WhatWasThere && self.is_unpacked(id, name.to_bytes()) {
+                level.kept = true;
+            } else {
+                fs::unlinkat(at.dir(), &name, AtFlags::empty())?;
+            }
+        }
+        Ok(level)
+    }
+}
+
+fn not_removed(error: io::Error) -> Error {
+    Error::io("remove directory", error)
 }

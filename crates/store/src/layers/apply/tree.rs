@@ -3,7 +3,7 @@
 use super::target::{Target, Whiteouts};
 use crate::layers::{
     options::IdMap,
-    rooted::{Directory, failed, open_child, open_in, shown, split},
+    rooted::{Directory, failed, open_in, shown, split},
     tar::{Entry, Time},
 };
 use model::{Error, Result};
@@ -20,13 +20,11 @@ use std::{
 
 /// Directories held open at a time. Archives go through a tree in order, so few are needed.
 const OPEN_DIRECTORIES: usize = 64;
-/// Symbolic links followed while making missing parents, as many as the kernel follows in a path.
-const MAX_LINKS: usize = 40;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Tree<'a> {
-    root: Rc<Directory>,
+    pub(super) root: Rc<Directory>,
     pub(super) whiteouts: Whiteouts,
     pub(super) ids: Option<&'a IdMap>,
     pub(super) in_user_namespace: bool,
@@ -72,7 +70,7 @@ impl<'a> Tree<'a> {
         if let Some(directory) = self.open.get(path) {
             return Ok(Rc::clone(directory));
         }
-        let directory = self.resolve(path, 0)?;
+        let directory = self.make_parents(path, 0)?;
         self.keep(path, &directory);
         Ok(directory)
     }
@@ -96,60 +94,6 @@ impl<'a> Tree<'a> {
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         path.is_empty() || fs::openat2(&self.root.fd, path, flags, Mode::empty(), resolve).is_ok()
-    }
-
-    /// Resolves `path` inside the root, making what is missing. Unlike elsewhere, `path` may contain `..`.
-    fn resolve(&mut self, path: &[u8], links: usize) -> Result<Rc<Directory>> {
-        let errno = match open_in(&self.root.fd, path) {
-            Ok(fd) => return Directory::new(fd).map(Rc::new).map_err(failed("stat")),
-            Err(errno) => errno,
-        };
-        let trimmed = path.trim_ascii_end_slashes();
-        if !matches!(errno, Errno::NOENT | Errno::NOTDIR) || trimmed.is_empty() || links > MAX_LINKS {
-            return Err(failed("open directory")(errno));
-        }
-        let (above, name) = match trimmed.iter().rposition(|byte| *byte == b'/') {
-            Some(slash) => (&trimmed[..slash], &trimmed[slash + 1..]),
-            None => (&b""[..], trimmed),
-        };
-        let parent = if above.is_empty() { Rc::clone(&self.root) } else { self.resolve(above, links)? };
-        if matches!(name, b"." | b"..") {
-            // Above it everything exists now; the kernel knows what is above that.
-            let fd = open_in(&self.root.fd, path).map_err(failed("open directory"))?;
-            return Directory::new(fd).map(Rc::new).map_err(failed("stat"));
-        }
-        match fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) => self.made_parent(&parent, trimmed, name),
-            Err(Errno::EXIST) => {
-                let stat = fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
-                match FileType::from_raw_mode(stat.st_mode) {
-                    // A link to nowhere: what it names is made.
-                    FileType::Symlink => {
-                        let link = fs::readlinkat(&parent.fd, name, Vec::new()).map_err(failed("read link"))?;
-                        let link = link.as_bytes();
-                        let target = if link.starts_with(b"/") { link.to_vec() } else { [above, b"/", link].concat() };
-                        self.resolve(&target, links + 1)
-                    }
-                    _ if self.is_whiteout(&stat) => {
-                        self.make_directory_over_whiteout(&parent, name, 0o755)?;
-                        self.made_parent(&parent, trimmed, name)
-                    }
-                    _ => Err(failed("open directory")(errno)),
-                }
-            }
-            Err(errno) => Err(failed("make parent directory")(errno)),
-        }
-    }
-
-    fn made_parent(&mut self, parent: &Directory, path: &[u8], name: &[u8]) -> Result<Rc<Directory>> {
-        let fd = open_child(parent, name).map_err(failed("open directory"))?;
-        let directory = Rc::new(Directory::new(fd).map_err(failed("stat"))?);
-        fs::fchmod(&directory.fd, Mode::from_raw_mode(0o755)).map_err(failed("change mode"))?;
-        self.mark_unpacked(parent, name);
-        if let Some(times) = self.inherit(path, &directory)? {
-            self.set_times_at_end(path, times);
-        }
-        Ok(directory)
     }
 
     /// Records that this layer made `name` in `parent`.
@@ -209,15 +153,4 @@ pub(super) fn times(entry: &Entry) -> Timestamps {
     let spec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() };
     let accessed = entry.atime.map_or(entry.mtime, |atime| atime.max(entry.mtime));
     Timestamps { last_access: spec(bounded(accessed)), last_modification: spec(bounded(entry.mtime)) }
-}
-
-trait TrimSlashes {
-    fn trim_ascii_end_slashes(&self) -> &[u8];
-}
-
-impl TrimSlashes for [u8] {
-    fn trim_ascii_end_slashes(&self) -> &[u8] {
-        let end = self.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-        &self[..end]
-    }
 }
