@@ -18,7 +18,7 @@ impl Shim {
         let key = ProcessKey { container: request.id, exec: request.exec_id };
         if key.is_init() {
             let id = key.container.clone();
-            self.lock(&id, move |shim| shim.start_init(reply, key));
+            self.lock(&id, move |shim| shim.start_init(reply, &key));
             return Ok(());
         }
         container.process(&key.exec)?;
@@ -31,7 +31,7 @@ impl Shim {
         self.start_exec(reply, key)
     }
 
-    fn start_init(&mut self, reply: Reply, key: ProcessKey) {
+    fn start_init(&mut self, reply: Reply, key: &ProcessKey) {
         let id = key.container.clone();
         let state = match self.process(&id, "") {
             Ok(process) => process.state,
@@ -39,7 +39,7 @@ impl Shim {
         };
         match state {
             State::Created => self.run_start(reply, id),
-            State::Restorable => self.run_restore(reply, &key),
+            State::Restorable => self.run_restore(reply, key),
             State::Running => self.locked_answer(reply, &id, Err(Error::unknown("cannot start a running process"))),
             State::Paused => self.locked_answer(reply, &id, Err(Error::unknown("cannot start a paused process"))),
             State::Stopped => self.locked_answer(reply, &id, Err(Error::unknown("cannot start a stopped process"))),
