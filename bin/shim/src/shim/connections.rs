@@ -1,11 +1,15 @@
 //! ttrpc connections of containerd: reading requests, writing responses.
 
-use super::{Shim, Source};
+use super::{LISTENER, Shim, Source};
+use crate::log::warning;
 use bytes::Bytes;
 use model::{Error, Result};
 use prost::Message;
 use proto::ttrpc::server::{self, Event};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 use sys::poll::{Interest, Ready};
 
 /// Unsent answers a client may let pile up before it is cut off.
@@ -13,6 +17,9 @@ const UNSENT_LIMIT: usize = 8 << 20;
 
 /// Bytes read at a time.
 const READ_SIZE: usize = 16 << 10;
+
+/// Between attempts to accept when there is no descriptor left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// One client.
 pub(super) struct Connection {
@@ -33,8 +40,14 @@ pub(crate) struct Reply {
 
 impl Shim {
     pub(super) fn accept(&mut self) {
-        use rustix::net::SocketFlags;
-        while let Ok(socket) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        while let Some(listener) = &self.listener {
+            let socket = match rustix::net::accept_with(listener, flags) {
+                Ok(socket) => socket,
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(Errno::AGAIN) => return,
+                Err(error) => return self.accept_later(error),
+            };
             // The socket's mode says so too; a directory copied with the wrong mode would not.
             let peer = rustix::net::sockopt::socket_peercred(&socket);
             if !peer.is_ok_and(|peer| peer.uid == rustix::process::geteuid()) {
@@ -48,6 +61,22 @@ impl Shim {
                 // The daemon is there: what it has not heard of can go now.
                 self.publisher.retry_now();
             }
+        }
+    }
+
+    /// Out of descriptors or memory: the caller stays in the backlog for a moment, rather
+    /// than being reported by the poller again and again.
+    fn accept_later(&mut self, error: Errno) {
+        warning!("accept: {error}");
+        let Some(listener) = &self.listener else { return };
+        if self.poller.remove(listener).is_ok() {
+            self.after(ACCEPT_RETRY, |shim| {
+                if let Some(listener) = &shim.listener
+                    && let Err(error) = shim.poller.add(listener, LISTENER, Interest::Read)
+                {
+                    warning!("listen again: {error}");
+                }
+            });
         }
     }
 
@@ -68,8 +97,8 @@ impl Shim {
             let count = match rustix::io::read(&connection.socket, &mut buffer) {
                 Ok(0) => return false,
                 Ok(count) => count,
-                Err(rustix::io::Errno::AGAIN) => return true,
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return true,
+                Err(Errno::INTR) => continue,
                 Err(_) => return false,
             };
             connection.wire.receive(&buffer[..count]);
@@ -115,8 +144,8 @@ impl Shim {
         while !connection.unsent.is_empty() {
             match rustix::io::write(&connection.socket, &connection.unsent) {
                 Ok(count) => drop(connection.unsent.drain(..count)),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
                     connection.waits_to_write = true;
                     return self.poller.modify(&connection.socket, token, Interest::ReadWrite).is_ok();
                 }

@@ -64,7 +64,7 @@ pub(crate) struct Shim {
     pub(crate) publisher: Publisher,
     pub(crate) poller: Poller,
     signals: Signals,
-    listener: OwnedFd,
+    listener: Option<OwnedFd>,
     sources: HashMap<u64, Source>,
     next_token: u64,
     children: HashMap<u32, children::Continuation>,
@@ -91,13 +91,9 @@ pub(crate) fn serve(identity: &Identity, path: Option<&str>) -> Result<()> {
             .ok_or_else(|| Error::invalid_argument("no listener was inherited: call start, or give -socket"))?,
     };
     log::to_bundle(&identity.bundle);
-    let socket = socket_path(&listener);
     let mut shim = Shim::new(identity.clone(), listener).map_err(|error| Error::io("set up the event loop", error))?;
     let result = shim.run().map_err(|error| Error::io("event loop", error));
-    if let Some(socket) = socket {
-        // Gone already when containerd removed it.
-        let _gone = std::fs::remove_file(socket);
-    }
+    shim.stop_listening();
     result
 }
 
@@ -123,7 +119,7 @@ impl Shim {
             pids: HashMap::new(),
             poller,
             signals,
-            listener,
+            listener: Some(listener),
             sources: HashMap::new(),
             next_token: FIRST_TOKEN,
             children: HashMap::new(),
@@ -165,8 +161,18 @@ impl Shim {
         self.stop_by.is_some_and(|by| (self.publisher.is_idle() && !self.has_unsent()) || Instant::now() >= by)
     }
 
+    /// Ends the loop soon. Whoever looks for a shim from here on is to start a new one.
     pub(crate) fn stop(&mut self) {
         self.stop_by.get_or_insert(Instant::now() + LINGER);
+        self.stop_listening();
+    }
+
+    fn stop_listening(&mut self) {
+        // Only once, as the path may then be that of our successor.
+        if let Some(path) = self.listener.take().as_ref().and_then(socket_path) {
+            // Gone already when containerd removed it.
+            let _gone = std::fs::remove_file(path);
+        }
     }
 
     fn handle(&mut self, event: Ready) {

@@ -74,6 +74,7 @@ impl Shim {
             execs: BTreeMap::new(),
             cgroup: None,
             oom: None,
+            has_early_oom: false,
             has_own_pid_namespace: Spec::load(bundle)?.has_own_pid_namespace(),
             running_execs: 0,
             held_exit: None,
@@ -160,11 +161,20 @@ impl Shim {
 
     /// The kernel says something about the memory of container `id`.
     pub(crate) fn memory_event(&mut self, id: &str) {
-        let Some((_, watch)) = self.containers.get_mut(id).and_then(|container| container.oom.as_mut()) else { return };
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let Some((_, watch)) = container.oom.as_mut() else { return };
         if watch.take() {
-            let container_id = id.to_owned();
-            self.publish_event(events::OOM, &proto::api::containerd::events::TaskOom { container_id });
+            if container.init.is_starting {
+                container.has_early_oom = true;
+            } else {
+                self.publish_oom(id);
+            }
         }
+    }
+
+    pub(super) fn publish_oom(&mut self, id: &str) {
+        let container_id = id.to_owned();
+        self.publish_event(events::OOM, &proto::api::containerd::events::TaskOom { container_id });
     }
 
     /// Queues an event for containerd.

@@ -7,24 +7,36 @@ use super::{Exit, ProcessKey, State};
 use crate::events;
 use crate::log;
 use crate::shim::{Reply, Shim};
-use model::Result;
+use model::{Error, Result};
 use proto::api::containerd::events::TaskExit;
 use proto::shim::containerd::task::v3::{WaitRequest, WaitResponse};
+use std::time::Duration;
 
 /// The status of a process nobody knows the status of, as containerd has it.
 const UNKNOWN_STATUS: u32 = 255;
 
 impl Shim {
-    pub(super) fn wait(&mut self, reply: Reply, request: &WaitRequest) -> Result<()> {
+    pub(super) fn wait(&mut self, reply: Reply, request: WaitRequest, timeout: Option<Duration>) -> Result<()> {
         let process = self.process(&request.id, &request.exec_id)?;
-        match process.exit {
-            None => process.waiters.push(reply),
-            Some(exit) => {
-                let response = WaitResponse { exit_status: exit.status, exited_at: Some(exit.at) };
-                self.respond(reply, Ok(response));
-            }
+        if let Some(exit) = process.exit {
+            let response = WaitResponse { exit_status: exit.status, exited_at: Some(exit.at) };
+            self.respond(reply, Ok(response));
+            return Ok(());
+        }
+        process.waiters.push(reply);
+        if let Some(timeout) = timeout {
+            self.after(timeout, move |shim| shim.give_up_waiting(reply, &request));
         }
         Ok(())
+    }
+
+    fn give_up_waiting(&mut self, reply: Reply, request: &WaitRequest) {
+        let Ok(process) = self.process(&request.id, &request.exec_id) else { return };
+        let before = process.waiters.len();
+        process.waiters.retain(|waiter| *waiter != reply);
+        if process.waiters.len() < before {
+            self.respond::<()>(reply, Err(Error::deadline_exceeded("context deadline exceeded")));
+        }
     }
 
     /// The kernel says that process `pid` of a container has ended.

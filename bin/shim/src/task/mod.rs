@@ -72,7 +72,7 @@ impl Shim {
             "ResizePty" => answer!(resize_pty),
             "CloseIO" => answer!(close_io),
             "Update" => begin!(update),
-            "Wait" => decode(payload).and_then(|request| self.wait(reply, &request)),
+            "Wait" => decode(payload).and_then(|wait| self.wait(reply, wait, request.timeout())),
             "Stats" => answer!(stats),
             "Connect" => answer!(connect),
             "Shutdown" => answer!(shutdown),

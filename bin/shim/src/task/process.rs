@@ -146,6 +146,8 @@ pub(crate) struct Container {
     pub(crate) execs: BTreeMap<String, Process>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) oom: Option<(u64, OomWatch)>,
+    /// Memory ran out while `Start` was under way, whose event comes first.
+    pub(crate) has_early_oom: bool,
     /// Whether the kernel ends all its processes with the first.
     pub(crate) has_own_pid_namespace: bool,
     /// Execs that are being started or run.

@@ -88,14 +88,18 @@ impl Shim {
         });
     }
 
-    /// The event of the start comes first, then that of an exit that happened meanwhile.
+    /// The event of the start comes first, then those of what happened meanwhile.
     fn started_init(&mut self, reply: Reply, id: &str, result: Result<()>) {
         let Some(container) = self.containers.get_mut(id) else { return };
         container.init.is_starting = false;
         let (pid, early) = (container.init.pid, container.init.early_exit.take());
+        let oom = std::mem::take(&mut container.has_early_oom);
         if result.is_ok() {
             container.init.state = State::Running;
             self.publish_event(events::START, &TaskStart { container_id: id.to_owned(), pid });
+        }
+        if oom {
+            self.publish_oom(id);
         }
         self.locked_answer(reply, id, result.map(|()| StartResponse { pid }));
         if let Some(exit) = early {
