@@ -13,11 +13,15 @@
 use super::{Live, Snapshot};
 use model::{Error, Result};
 use std::{
+    collections::HashSet,
     fs::{self, DirBuilder},
     io::{self, ErrorKind},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::UNIX_EPOCH,
 };
 use sys::{
@@ -35,6 +39,10 @@ pub(super) struct Directories {
     contents: SharedSync,
     /// Tells temporary names apart.
     next: AtomicU64,
+    /// Snapshots placed since the last cleanup listed what there is. Locked while names change.
+    placed: Mutex<HashSet<u64>>,
+    /// One cleanup at a time.
+    cleaning: Mutex<()>,
 }
 
 impl Directories {
@@ -49,7 +57,9 @@ impl Directories {
         // Begins with the time, so that no name that an earlier process left is met again.
         let now = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos());
         let next = AtomicU64::new(u64::try_from(now).unwrap_or(0));
-        let directories = Self { root: root.to_owned(), snapshots, names, contents, next };
+        let root = root.to_owned();
+        let (placed, cleaning) = (Mutex::default(), Mutex::default());
+        let directories = Self { root, snapshots, names, contents, next, placed, cleaning };
         for name in directories.names()?.iter().filter(|name| name.starts_with("new-")) {
             fs::rename(directories.snapshots.join(name), directories.temporary("rm", 0)).map_err(failed)?;
         }
@@ -82,6 +92,7 @@ impl Directories {
 
     fn place(&self, temporary: &Path, id: u64) -> io::Result<()> {
         let path = self.path(id);
+        let mut placed = lock(&self.placed);
         match fs::rename(temporary, &path) {
             // A directory that is not empty is in the way.
             Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
@@ -91,6 +102,8 @@ impl Directories {
             }
             result => result?,
         }
+        placed.insert(id);
+        drop(placed);
         // One journal, so what is in the directory is durable when its name is.
         self.names.sync()
     }
@@ -132,10 +145,19 @@ impl Directories {
 
     /// Deletes the directories of snapshots that are not live.
     pub(super) fn cleanup(&self, live: &dyn Fn() -> Result<Live>) -> Result<()> {
-        let ids: Vec<u64> = self.names()?.iter().filter_map(|name| name.parse().ok()).collect();
+        let _one = lock(&self.cleaning);
+        let ids: Vec<u64> = {
+            let mut placed = lock(&self.placed);
+            placed.clear();
+            self.names()?.iter().filter_map(|name| name.parse().ok()).collect()
+        };
         let live = live()?;
         for id in ids.into_iter().filter(|id| !live.ids.contains(id)) {
-            self.discard(id).map_err(|error| Error::io(format!("remove {}", self.path(id).display()), error))?;
+            // After a crash an id may be drawn once more; then the new snapshot is where the orphan was.
+            let placed = lock(&self.placed);
+            if !placed.contains(&id) {
+                self.discard(id).map_err(|error| Error::io(format!("remove {}", self.path(id).display()), error))?;
+            }
         }
         self.delete_discarded()
     }
@@ -153,4 +175,8 @@ impl Directories {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.snapshots.join(format!("{prefix}-{id}-{number}"))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -78,6 +78,20 @@ fn what_a_crash_leaves_is_removed_or_replaced() {
 }
 
 #[test]
+fn a_cleanup_spares_what_takes_the_place_of_an_orphan() {
+    let root = tempfile::tempdir().unwrap();
+    let overlay = Overlay::open(root.path(), Config::default()).unwrap();
+    fs::create_dir_all(root.path().join("snapshots/7/fs")).unwrap();
+    let labels = Labels::new();
+    // Listed as an orphan, and drawn again before the answer is in.
+    let live = || overlay.prepare(&active(7, &labels)).map(|_| Live::default());
+    overlay.cleanup(&live).unwrap();
+    assert_eq!(names(root.path()), ["7"]);
+    overlay.cleanup(&|| Ok(Live::default())).unwrap();
+    assert!(names(root.path()).is_empty());
+}
+
+#[test]
 fn a_failed_prepare_leaves_nothing() {
     let root = tempfile::tempdir().unwrap();
     let native = Native::open(root.path()).unwrap();
