@@ -1,7 +1,7 @@
 //! Checks one file against the known keys: unknown ones are reported with their line
 //! and ignored, values of a wrong type are errors.
 
-use super::Warning;
+use super::{Warning, migrate};
 use model::{Error, Result};
 use std::path::Path;
 use toml::{
@@ -37,7 +37,12 @@ impl Check<'_> {
         for (key, value) in table {
             self.path.push(key.get_ref().to_string());
             // An empty table takes anything.
-            let shape = known.get(key.get_ref().as_ref()).or_else(|| known.get(ANY));
+            let shape = match self.path.as_slice() {
+                // Version 1 has short names here.
+                [plugins, name] if plugins == "plugins" => known.get(&migrate::full_name(name)),
+                _ => known.get(key.get_ref().as_ref()),
+            };
+            let shape = shape.or_else(|| known.get(ANY));
             if known.is_empty() {
                 kept.insert(key.get_ref().to_string(), plain(value.get_ref()));
             } else if let Some(shape) = shape {

@@ -55,7 +55,8 @@ const SHORT_NAMES: [(&str, &str); 10] = [
     ("tracing", "io.containerd.internal.v1.tracing"),
 ];
 
-fn full_name(name: &str) -> String {
+/// A plugin's full id, for a name of version 1.
+pub(super) fn full_name(name: &str) -> String {
     if name.contains('.') {
         return name.to_owned();
     }

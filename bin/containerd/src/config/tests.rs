@@ -57,6 +57,7 @@ fn wrong_values_are_errors_that_name_file_line_and_key() {
         ("[grpc]\nuid = '0'\n", 2, "grpc.uid", "expected integer, found string"),
         ("grpc = 1\n", 1, "grpc", "expected table, found integer"),
         ("\n[plugins.'io.containerd.metadata.v1.bolt']\nno_sync = 1", 3, "no_sync", "expected boolean"),
+        ("[plugins.bolt]\nno_sync = 1", 2, "plugins.bolt.no_sync", "expected boolean"),
         ("imports = ['a', 1]\n", 1, "imports[1]", "expected strings, found integer"),
         ("disabled_plugins = 'a.b'\n", 1, "disabled_plugins", "expected array"),
     ] {
