@@ -150,43 +150,17 @@ impl Marking {
         Ok(())
     }
 
-    /// Adds what `node` refers to. It may not exist: references are not checked when they are made.
+    /// Adds what `node` refers to, and what it keeps by back references.
     fn references(&self, db: &impl Read, node: &Node, to: &mut Vec<Node>) -> Result<()> {
         to.extend(self.back_references.get(node).into_iter().flatten().cloned());
         if node.kind == NodeKind::Lease {
             return Ok(());
         }
-        let Some(value) = db.get(&node.record_key())? else { return Ok(()) };
-        let namespace = node.namespace.as_str();
-        match node.kind {
-            NodeKind::Image => {
-                let image = Image::from_bytes(&node.key, &value)?;
-                let target = Node::new(NodeKind::Content, namespace, image.target.digest.as_str());
-                to.push(target.flat(node.flat));
-            }
-            NodeKind::Container => {
-                if let Some((snapshotter, key)) = containers::snapshot_of(&node.key, &value)? {
-                    to.push(Node::snapshot(namespace, &snapshotter, &key));
-                }
-            }
-            NodeKind::Snapshot => {
-                let (snapshotter, key) = node.snapshot_path();
-                let parent = SnapshotRecord::from_bytes(key, &value)?.info.parent;
-                if !parent.is_empty() {
-                    to.push(Node::snapshot(namespace, snapshotter, &parent).flat(node.flat));
-                }
-            }
-            NodeKind::Ingest => {
-                let expected = Ingest::from_bytes(&node.key, &value)?.expected;
-                to.extend(expected.map(|digest| Node::new(NodeKind::Content, namespace, digest.as_str())));
-                return Ok(());
-            }
-            NodeKind::Content | NodeKind::Lease => {}
+        // It may not exist: references are not checked when they are made.
+        match db.get(&node.record_key())? {
+            Some(value) => references_in(node, &value, to),
+            None => Ok(()),
         }
-        if node.flat {
-            return Ok(());
-        }
-        labelled(namespace, &value, |meaning| to.extend(reference(meaning)))
     }
 
     /// Reads every record once: returns the roots, notes back references, and fills `all` with what may
@@ -227,6 +201,12 @@ impl Marking {
                 self.scan_labelled(kind, path, value, now, all, &mut roots)
             })?;
         }
+        // Those that were marked on the way, before all back references were known.
+        for (to, from) in &self.back_references {
+            if self.marked.contains(to) {
+                roots.extend_from_slice(from);
+            }
+        }
         Ok(roots)
     }
 
@@ -258,7 +238,9 @@ impl Marking {
             Meaning::Reference(_) => {}
         })?;
         if is_root {
-            roots.push(node.clone());
+            // The record is at hand, so it need not be read again.
+            references_in(&node, value, roots)?;
+            self.marked.insert(node.clone());
         }
         if node.kind != NodeKind::Container {
             all.push(node);
@@ -291,6 +273,40 @@ impl Marking {
         order.reverse();
         Ok(order)
     }
+}
+
+/// Adds what the record `value` of `node` refers to.
+fn references_in(node: &Node, value: &[u8], to: &mut Vec<Node>) -> Result<()> {
+    let namespace = node.namespace.as_str();
+    match node.kind {
+        NodeKind::Image => {
+            let image = Image::from_bytes(&node.key, value)?;
+            let target = Node::new(NodeKind::Content, namespace, image.target.digest.as_str());
+            to.push(target.flat(node.flat));
+        }
+        NodeKind::Container => {
+            if let Some((snapshotter, key)) = containers::snapshot_of(&node.key, value)? {
+                to.push(Node::snapshot(namespace, &snapshotter, &key));
+            }
+        }
+        NodeKind::Snapshot => {
+            let (snapshotter, key) = node.snapshot_path();
+            let parent = SnapshotRecord::from_bytes(key, value)?.info.parent;
+            if !parent.is_empty() {
+                to.push(Node::snapshot(namespace, snapshotter, &parent).flat(node.flat));
+            }
+        }
+        NodeKind::Ingest => {
+            let expected = Ingest::from_bytes(&node.key, value)?.expected;
+            to.extend(expected.map(|digest| Node::new(NodeKind::Content, namespace, digest.as_str())));
+            return Ok(());
+        }
+        NodeKind::Content | NodeKind::Lease => {}
+    }
+    if node.flat {
+        return Ok(());
+    }
+    labelled(namespace, value, |meaning| to.extend(reference(meaning)))
 }
 
 /// Calls `visit` with what the labels of a record mean. They come first in every record that has them.
