@@ -1,2 +1,46 @@
-//! See ARCHITECTURE.md.
-fn main() {}
+//! `ctr`: containerd's command line, with Go ctr's commands, aliases, flags and tables.
+//!
+//! Each command is a file `commands/<noun>/<verb>.rs`: a struct of its flags, and what it does. [`Context`] gives
+//! it the global flags and the connection, [`output`] writes tables and JSON.
+
+mod cli;
+mod commands;
+mod container;
+mod context;
+mod failure;
+mod flags;
+mod output;
+mod task;
+
+use clap::Parser as _;
+use cli::Cli;
+use context::Context;
+use failure::{Failure, Outcome};
+
+fn main() {
+    let cli = Cli::parse();
+    let outcome = run(cli);
+    // What the command started in the background (reading stdin, say) must not keep us.
+    let code = match outcome.and_then(|()| Ok(output::flush()?)) {
+        Ok(()) => 0,
+        Err(Failure::Exit(code)) => code,
+        Err(Failure::Error(error)) => {
+            output::complain(&error.to_string());
+            1
+        }
+    };
+    std::process::exit(i32::from(code))
+}
+
+fn run(cli: Cli) -> Outcome {
+    // One thread is enough for a client, and starts faster than many.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| model::Error::io("start", error))?;
+    let context = Context::new(cli.globals);
+    let outcome = runtime.block_on(context.within_time(Box::pin(cli.command.run(&context))));
+    // Threads that are blocked on a pipe end with the process.
+    runtime.shutdown_background();
+    outcome
+}

@@ -6,6 +6,7 @@
 
 mod connect;
 mod content;
+mod export;
 mod image;
 mod import;
 mod lease;
@@ -15,6 +16,7 @@ mod reply;
 mod services;
 pub mod shim;
 mod snapshot;
+pub mod spec;
 pub mod ttrpc;
 mod unique;
 mod unpack;
@@ -22,6 +24,7 @@ mod wire;
 
 pub use connect::{Client, DEFAULT_ADDRESS, DEFAULT_CONNECT_TIMEOUT};
 pub use content::{Blob, Chunks, Expect, MAX_DOCUMENT, Written};
+pub use export::ExportOptions;
 pub use image::{Documents, ImageContent, MAX_INDEX_DEPTH, Platforms, target_of};
 
 pub use import::{ImportOptions, Imported, Naming};

@@ -91,6 +91,7 @@ fn shim(sources: &sources::Sources) {
     let vendor = sources.of("containerd-shim-protos").join("vendor");
     let mut set = compile(SHIM, &[vendor.join(API_ROOT), vendor]);
     deltas::apply(&mut set, deltas::SHIM);
+    fs::write(out("").join("shim.descriptors"), set.encode_to_vec()).expect("write descriptor set");
     let mut config = config("shim.rs");
     config
         .out_dir(out("shim"))

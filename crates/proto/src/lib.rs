@@ -51,6 +51,9 @@ pub mod cri {
 /// The encoded `FileDescriptorSet` of [`api`], for gRPC reflection.
 pub const API_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/api.descriptors"));
 
+/// The encoded `FileDescriptorSet` of [`shim`], for clients that print what they do not know.
+pub const SHIM_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.descriptors"));
+
 pub use prost_types::Any;
 
 #[cfg(feature = "grpc")]

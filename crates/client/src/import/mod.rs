@@ -10,7 +10,9 @@ mod plan;
 mod stream;
 mod upload;
 
+pub(crate) use archive::blob_path;
 pub use layout::Naming;
+pub(crate) use layout::{ANNOTATION_NAME, ANNOTATION_REF};
 
 use crate::image::Platforms;
 use crate::oci::Descriptor;

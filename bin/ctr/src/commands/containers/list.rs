@@ -1,0 +1,64 @@
+//! `ctr containers list`
+
+use super::info::document;
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::output::{Output, Table, line, print_json};
+use clap::Args;
+use client::{Client, Reply as _, error_of};
+use model::{Error, Kind, Result};
+use proto::api::containerd::services::containers::v1::{Container, ListContainersRequest};
+
+/// Flags of `ctr containers list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Print only the container id
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    output: Output,
+    /// Which ones (image==NAME, labels.KEY==VALUE, ...)
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
+
+impl List {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let client = context.connect().await?;
+        let containers = list(&client, self.filters).await?;
+        if self.output.is_json() {
+            return print_json(&containers.iter().map(document).collect::<Result<Vec<_>>>()?);
+        }
+        if self.quiet {
+            return containers.iter().try_for_each(|container| line(&container.id));
+        }
+        let mut table = Table::wide();
+        table.row(["CONTAINER", "IMAGE", "RUNTIME"]);
+        for container in &containers {
+            let image = if container.image.is_empty() { "-" } else { &container.image };
+            let runtime = container.runtime.as_ref().map(|runtime| runtime.name.as_str());
+            table.row([&container.id, image, runtime.unwrap_or_default()]);
+        }
+        table.print()
+    }
+}
+
+/// Every container that a filter matches. The streamed list has no limit of size; old daemons have only the other.
+pub(crate) async fn list(client: &Client, filters: Vec<String>) -> Result<Vec<Container>> {
+    let streamed: Result<Vec<Container>> = async {
+        let request = ListContainersRequest { filters: filters.clone() };
+        let mut stream = client.containers().list_stream(request).await.reply()?;
+        let mut containers = Vec::new();
+        while let Some(message) = stream.message().await.map_err(error_of)? {
+            containers.push(message.container.ok_or_else(|| Error::internal("a container is missing in the list"))?);
+        }
+        Ok(containers)
+    }
+    .await;
+    match streamed {
+        Err(error) if error.kind() == Kind::Unimplemented => {
+            Ok(client.containers().list(ListContainersRequest { filters }).await.reply()?.containers)
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,37 @@
+//! `ctr snapshots label`
+
+use super::Target;
+use crate::failure::Outcome;
+use crate::flags::{joined, labels};
+use crate::output::line;
+use clap::Args;
+use client::Reply as _;
+use proto::api::containerd::services::snapshots::v1::{Info, UpdateSnapshotRequest};
+
+/// Flags of `ctr snapshots label`.
+#[derive(Debug, Args)]
+pub(crate) struct Label {
+    /// The snapshot
+    name: String,
+    /// Labels to set; an empty value clears one
+    #[arg(value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+}
+
+impl Label {
+    pub(super) async fn run(self, target: &Target) -> Outcome {
+        let labels = labels(&self.labels);
+        if labels.is_empty() {
+            return line(joined(&target.client.snapshot_info(&target.snapshotter, &self.name).await?.labels));
+        }
+        let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
+        let labels = labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let request = UpdateSnapshotRequest {
+            snapshotter: target.snapshotter.clone(),
+            info: Some(Info { name: self.name, labels, ..Info::default() }),
+            update_mask: Some(prost_types::FieldMask { paths }),
+        };
+        let updated = target.client.snapshots().update(request).await.reply()?.info.unwrap_or_default();
+        line(joined(&updated.labels))
+    }
+}
