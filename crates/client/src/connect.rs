@@ -5,7 +5,7 @@ use model::{Error, Kind, Namespace, Result};
 use std::{fmt, io, path::Path, time::Duration};
 use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 
 /// Where a daemon listens unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "/run/containerd/containerd.sock";
@@ -37,36 +37,28 @@ pub struct Headers {
 impl Client {
     /// Dials the daemon at `address`, a socket's path with or without `unix://`, at most for `timeout`.
     pub async fn connect(address: &str, namespace: Namespace, timeout: Duration) -> Result<Self> {
-        let path = address.strip_prefix("unix://").unwrap_or(address).to_owned();
-        if path.len() >= SOCKET_PATH_MAX {
-            return Err(Error::invalid_argument(format!(
-                "socket path {path:?} is {} bytes long: a unix socket's path has at most {}",
-                path.len(),
-                SOCKET_PATH_MAX - 1
-            )));
-        }
+        let path = socket_path(address)?;
         // A first connection by hand: its error says why, where the channel's says only that it failed.
         match tokio::time::timeout(timeout, UnixStream::connect(&path)).await {
             Ok(Ok(probe)) => drop(probe),
             Ok(Err(error)) => return Err(refused(&path, error)),
             Err(_) => return Err(too_slow(&path, timeout)),
         }
-        // The authority is what Go's client sends: a path would be refused by strict servers.
-        let endpoint = Endpoint::from_static("http://localhost")
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(4 * WINDOW)
-            .connect_timeout(timeout);
-        let socket = path.clone();
-        let dial = tower::service_fn(move |_| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-        });
-        let channel = match tokio::time::timeout(timeout, endpoint.connect_with_connector(dial)).await {
+        let dial = dialer(path.clone());
+        let channel = match tokio::time::timeout(timeout, endpoint(timeout).connect_with_connector(dial)).await {
             Ok(connected) => connected.map_err(|error| {
                 Error::unavailable(format!("connect to {path}: no gRPC server answers there")).caused_by(error)
             })?,
             Err(_) => return Err(too_slow(&path, timeout)),
         };
+        Ok(Self { channel, headers: Headers::new(&namespace)?, namespace })
+    }
+
+    /// Will dial `address`, as [`Self::connect`] does, with the first request, and again after the
+    /// connection was lost. Must be called inside a tokio runtime.
+    pub fn lazy(address: &str, namespace: Namespace, timeout: Duration) -> Result<Self> {
+        let path = socket_path(address)?;
+        let channel = endpoint(timeout).connect_with_connector_lazy(dialer(path));
         Ok(Self { channel, headers: Headers::new(&namespace)?, namespace })
     }
 
@@ -114,6 +106,36 @@ impl tonic::service::Interceptor for Headers {
         }
         Ok(request)
     }
+}
+
+fn socket_path(address: &str) -> Result<String> {
+    let path = address.strip_prefix("unix://").unwrap_or(address).to_owned();
+    if path.len() >= SOCKET_PATH_MAX {
+        return Err(Error::invalid_argument(format!(
+            "socket path {path:?} is {} bytes long: a unix socket's path has at most {}",
+            path.len(),
+            SOCKET_PATH_MAX - 1
+        )));
+    }
+    Ok(path)
+}
+
+fn endpoint(timeout: Duration) -> Endpoint {
+    // The authority is what Go's client sends: a path would be refused by strict servers.
+    Endpoint::from_static("http://localhost")
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(4 * WINDOW)
+        .connect_timeout(timeout)
+}
+
+/// Opens the socket at `path` for a channel.
+fn dialer(
+    path: String,
+) -> impl tower::Service<Uri, Response = TokioIo<UnixStream>, Error = io::Error, Future: Send> + Send {
+    tower::service_fn(move |_| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    })
 }
 
 fn header(what: &str, value: &str) -> Result<MetadataValue<Ascii>> {

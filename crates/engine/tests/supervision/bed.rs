@@ -127,11 +127,11 @@ impl Running {
 
     /// Records a container that runs `args`.
     pub(crate) fn container(&self, id: &str, args: &[&str]) {
-        self.container_with(id, args, json!({}));
+        self.container_with(id, args, &json!({}));
     }
 
     /// The same with `annotations`.
-    pub(crate) fn container_with(&self, id: &str, args: &[&str], annotations: serde_json::Value) {
+    pub(crate) fn container_with(&self, id: &str, args: &[&str], annotations: &serde_json::Value) {
         let spaces: Vec<_> =
             ["pid", "ipc", "uts", "mount", "network"].iter().map(|kind| json!({ "type": kind })).collect();
         let spec = json!({

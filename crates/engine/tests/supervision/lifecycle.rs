@@ -185,7 +185,7 @@ fn containers_of_a_pod_share_a_shim(shim: Impl) {
         let daemon = bed.open().await;
         let (engine, scope) = (&daemon.engine, &daemon.scope);
         for id in ["pause", "app"] {
-            daemon.container_with(id, &["sleep", "1000"], json!({ "io.kubernetes.cri.sandbox-id": "pause" }));
+            daemon.container_with(id, &["sleep", "1000"], &json!({ "io.kubernetes.cri.sandbox-id": "pause" }));
             engine.create_task(scope, daemon.task(id)).await.unwrap();
             engine.start(scope, &ProcessId::init(id)).await.unwrap();
         }
