@@ -43,7 +43,7 @@ fn identifiers(bed: &mut Bed) {
     ctr.ok(&format!("containers create {image} {longest}"));
     for id in [format!("{longest}a"), "with/slash".to_owned(), "_leading".to_owned(), "dots..twice".to_owned()] {
         let refused = ctr.fails(&format!("containers create {image} {id}"));
-        assert!(refused.contains(&id), "{refused}");
+        assert!(refused.contains(id.get(..70).unwrap_or(&id)), "{refused}");
     }
     assert_eq!(ctr.ok("containers ls -q"), format!("{longest}\n"));
     ctr.ok(&format!("containers rm {longest}"));

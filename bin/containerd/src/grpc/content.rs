@@ -70,10 +70,8 @@ impl content_server::Content for Content {
         let (store, digest) = (self.0.clone(), digest(&request.digest)?);
         let blob = blocking(move || store.open_reader(&scope, &digest)).await?;
         let start = u64::try_from(request.offset).unwrap_or(0);
-        let left = blob
-            .size()
-            .checked_sub(start)
-            .ok_or_else(|| status(Error::out_of_range(format!("read past object length {} bytes", blob.size()))))?;
+        let past = || format!("content {}: read past object length {} bytes", request.digest, blob.size());
+        let left = blob.size().checked_sub(start).ok_or_else(|| status(Error::out_of_range(past())))?;
         // No size, or one past the end, means up to the end.
         let size = u64::try_from(request.size).ok().filter(|&size| size > 0).map_or(left, |size| size.min(left));
         let (replies, response) = channel(READ_AHEAD);

@@ -61,8 +61,9 @@ impl images_server::Images for Images {
         let (scope, request) = scoped(request)?;
         let mask = mask_from_wire(request.update_mask);
         let mut wire = request.image;
-        // Without its target an image does not convert, but an update of labels needs none.
-        if let Some(image) = wire.as_mut().filter(|image| image.target.is_none() && !mask.is_empty()) {
+        // Without its target an image does not convert, but an update of labels needs none; Go clients send it empty.
+        let targetless = |image: &api::Image| image.target.as_ref().is_none_or(|target| target.digest.is_empty());
+        if let Some(image) = wire.as_mut().filter(|image| targetless(image) && !mask.is_empty()) {
             let store = self.0.clone();
             let (scope, name) = (scope.clone(), image.name.clone());
             image.target = Some(blocking(move || store.get_image(&scope, &name)).await?.target.into());

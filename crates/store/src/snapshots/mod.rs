@@ -115,7 +115,7 @@ impl Store {
             let record = SnapshotRecord::get(tx, &scope, &name, &key)?;
             let path = [scope.namespace.as_str(), &name, &key];
             if !tx.is_empty(&Key::prefix(Kind::SnapshotChild, &path))? {
-                return Err(Error::failed_precondition(format!("cannot remove snapshot {key:?} with child")));
+                return Err(Error::failed_precondition(format!("snapshot {key:?}: cannot remove snapshot with child")));
             }
             record.delete(tx, &scope, &name);
             release(tx, &scope, &Resource::Snapshot(name.clone(), key.clone()));
