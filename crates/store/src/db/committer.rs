@@ -5,10 +5,10 @@
 //! changes are kept apart until it succeeds (see `tx`); a commit that fails fails all its requests.
 
 use super::tx::{Barrier, Changes};
-use super::{Observer, RECORDS, Tx, storage};
+use super::{Observer, RECORDS, Tx, handle::Handle, storage};
 use crate::EventSink;
 use model::{Error, Result};
-use redb::{Database, Durability};
+use redb::Durability;
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -44,9 +44,9 @@ struct State {
 }
 
 impl Committer {
-    pub(super) fn spawn(database: Arc<Database>, sink: Arc<dyn EventSink>, observer: Observer) -> Result<Self> {
+    pub(super) fn spawn(handle: Arc<Handle>, sink: Arc<dyn EventSink>, observer: Observer) -> Result<Self> {
         let queue = Arc::new(Queue::default());
-        let mut worker = Worker { queue: Arc::clone(&queue), database, sink, observer, barrier: None, unsynced: false };
+        let mut worker = Worker { queue: Arc::clone(&queue), handle, sink, observer, barrier: None, unsynced: false };
         let thread = Builder::new()
             .name("metadata".into())
             .spawn(move || worker.run())
@@ -126,7 +126,7 @@ where
 
 struct Worker {
     queue: Arc<Queue>,
-    database: Arc<Database>,
+    handle: Arc<Handle>,
     sink: Arc<dyn EventSink>,
     observer: Observer,
     barrier: Barrier,
@@ -142,6 +142,10 @@ impl Worker {
             let failure = committed.err();
             if let Some(error) = &failure {
                 tracing::error!(%error, requests = batch.len(), "cannot commit metadata");
+                self.unsynced = false;
+                if let Err(error) = self.handle.reopen() {
+                    tracing::error!(%error, "metadata is not available until it can be opened again");
+                }
             } else {
                 for changes in &done {
                     for (namespace, event) in &changes.effects.events {
@@ -182,7 +186,7 @@ impl Worker {
 
     /// Runs the batch in one transaction; `done` gets the changes of those that succeeded.
     fn commit(&mut self, batch: &mut [Box<dyn Job>], done: &mut Vec<Changes>) -> Result<()> {
-        let mut transaction = self.database.begin_write().map_err(|error| storage("begin write", error))?;
+        let mut transaction = self.handle.begin_write()?;
         {
             let mut table = transaction.open_table(RECORDS).map_err(|error| storage("open records", error))?;
             for job in batch.iter_mut() {

@@ -23,8 +23,8 @@ pub(super) struct SyncedFile {
 }
 
 impl SyncedFile {
-    /// Opens or creates `path`, and tells how often it has been synced since.
-    pub(super) fn open(path: &Path, no_sync: bool) -> Result<(Self, Arc<AtomicU64>)> {
+    /// Opens or creates `path`; `syncs` counts its syncs.
+    pub(super) fn open(path: &Path, no_sync: bool, syncs: Arc<AtomicU64>) -> Result<Self> {
         let failed = |error| Error::io(format!("open metadata {}", path.display()), error);
         let new = !path.exists();
         let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -38,8 +38,7 @@ impl SyncedFile {
             }
             error => super::storage("open", error),
         })?;
-        let syncs = Arc::new(AtomicU64::new(0));
-        Ok((Self { inner, no_sync, syncs: Arc::clone(&syncs) }, syncs))
+        Ok(Self { inner, no_sync, syncs })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The database by itself.
 
-use super::*;
+use super::{handle::SCHEMA, *};
 use crate::NoEvents;
 use model::Kind as ErrorKind;
 use std::{sync::Barrier, thread};
@@ -216,4 +216,45 @@ fn keys_parse_as_they_were_made() {
     for bad in [&b""[..], b"?x", b"i\0", b"i\0\x05ab", b"n\xff"] {
         assert!(Key::parse(bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn a_full_disk_costs_only_the_requests_that_met_it() {
+    // A file system of 1 MiB, nearly full.
+    let tmpfs = model::Mount {
+        fs_type: "tmpfs".into(),
+        source: "tmpfs".into(),
+        options: vec!["size=1m".into()],
+        ..model::Mount::default()
+    };
+    let mounted = sys::mount::TempMount::new(&[tmpfs]).unwrap();
+    let db = open(&mounted.path().join("db")).unwrap();
+    put(&db, key("before"), vec![1; 1000]);
+    let filler = mounted.path().join("filler");
+    let mut written = 0;
+    let error = loop {
+        assert!(written < 100, "the disk is never full");
+        let name = key(&written.to_string());
+        let outcome = db.write(move |tx| {
+            tx.put(&name, vec![2; 100_000]);
+            Ok(())
+        });
+        match outcome {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        let _ = std::fs::write(&filler, vec![0; 100_000 * written]);
+    };
+    assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+    let reader = db.read().unwrap();
+    assert!(reader.contains(&key("before")).unwrap());
+    for at in 0..written {
+        assert!(reader.contains(&key(&at.to_string())).unwrap(), "{at} was acknowledged");
+    }
+    assert!(!reader.contains(&key(&written.to_string())).unwrap());
+    drop(reader);
+
+    std::fs::remove_file(&filler).unwrap();
+    put(&db, key("after"), vec![3]);
+    assert!(db.read().unwrap().contains(&key("after")).unwrap());
 }
