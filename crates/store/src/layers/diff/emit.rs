@@ -63,7 +63,6 @@ impl<'a, W: Write> Emitter<'a, W> {
             size: 0,
             device: (0, 0),
             xattrs: &[],
-            may_split: true,
         })
     }
 
@@ -152,7 +151,6 @@ impl<'a, W: Write> Emitter<'a, W> {
             size,
             device,
             xattrs: &xattrs,
-            may_split: false,
         })?;
         data.map_or(Ok(()), |data| self.copy(&data, size))
     }

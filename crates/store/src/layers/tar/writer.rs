@@ -26,8 +26,6 @@ pub(in crate::layers) struct Member<'a> {
     pub(in crate::layers) size: u64,
     pub(in crate::layers) device: (u32, u32),
     pub(in crate::layers) xattrs: &'a [Xattr],
-    /// Whether a long path may go to ustar's prefix field rather than to a PAX record, as Go does for whiteouts.
-    pub(in crate::layers) may_split: bool,
 }
 
 /// Writes a tar stream to `out`.
@@ -45,7 +43,8 @@ impl<W: Write> Writer<W> {
     /// Writes the header of `member`; its data is to follow, by [`Writer::data`].
     pub(in crate::layers) fn member(&mut self, member: &Member<'_>) -> Result<()> {
         self.pad()?;
-        let split = if member.may_split { split(member.path) } else { None };
+        // Where a record is needed all the same, the path goes into one, too.
+        let split = split(member.path).filter(|_| records(member, true).is_empty());
         let records = records(member, split.is_some());
         if !records.is_empty() {
             self.extension(member.path, &records)?;

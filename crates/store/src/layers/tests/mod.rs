@@ -73,7 +73,6 @@ fn member(kind: Kind, path: &str) -> Member<'_> {
         size: 0,
         device: (0, 0),
         xattrs: &[],
-        may_split: false,
     }
 }
 
