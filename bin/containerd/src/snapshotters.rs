@@ -1,12 +1,13 @@
 //! The snapshotters that the configuration asks for.
 
-use crate::config::Config;
+use crate::config::{Config, ProxyPlugin};
+use engine::{RemoteConfig, RemoteSnapshotter};
 use model::{Error, Result};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use store::snapshot::{Driver, Native, Overlay, overlay};
+use store::snapshot::{Capability, Driver, Native, Overlay, overlay};
 
 const TYPE: &str = "io.containerd.snapshotter.v1";
 
@@ -32,6 +33,11 @@ impl Snapshotters {
             };
             Ok(Arc::new(Overlay::open(root, options)?))
         });
+        for (name, proxy) in &config.proxy_plugins {
+            if matches!(proxy.kind.as_str(), "snapshot" | TYPE) {
+                all.add(config, name, |_| Ok(Arc::new(RemoteSnapshotter::new(remote(name, proxy))?)));
+            }
+        }
         all
     }
 
@@ -47,6 +53,21 @@ impl Snapshotters {
                 self.refused.push((name.to_owned(), error));
             }
         }
+    }
+}
+
+fn remote(name: &str, proxy: &ProxyPlugin) -> RemoteConfig {
+    const KNOWN: [Capability; 3] = [Capability::RemapIds, Capability::OnlyRemapIds, Capability::Rebase];
+    for capability in &proxy.capabilities {
+        if !KNOWN.iter().any(|known| known.as_str() == capability) {
+            tracing::warn!(plugin = name, capability, "unknown capability of a proxy plugin");
+        }
+    }
+    let has = |known: &Capability| proxy.capabilities.iter().any(|capability| capability == known.as_str());
+    RemoteConfig {
+        capabilities: KNOWN.into_iter().filter(has).collect(),
+        exports: proxy.exports.clone(),
+        ..RemoteConfig::new(name, proxy.address.as_str())
     }
 }
 

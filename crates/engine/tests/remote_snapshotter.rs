@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "tests report by panicking")]
 
 use engine::{RemoteConfig, RemoteSnapshotter};
-use model::{Kind, Labels, SnapshotKind};
-use store::snapshot::{Driver, Live, Snapshot, conformance};
+use model::{Kind, Labels, Namespace, Scope, SnapshotKind};
+use std::sync::Arc;
+use store::{
+    NoEvents, Store, StoreConfig,
+    snapshot::{Driver, Live, Snapshot, conformance},
+};
 use tests::{Daemon, Impl};
 
 /// Nothing in a containerd holds the snapshots of another's driver, so its collector must not run.
@@ -53,4 +57,57 @@ fn a_layer_that_the_remote_has_is_found() {
         driver.cleanup(&|| Ok(Live::default())).unwrap();
         assert!(driver.find("sha256:layer", "").unwrap().is_none());
     });
+}
+
+/// The store over a remote, as the daemon has it: keys are mapped, and what a crash left there goes.
+#[test]
+fn a_store_works_over_a_remote() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::configured(Impl::Go, Impl::Go, NO_COLLECTION);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let remote = {
+        let _inside = runtime.enter();
+        Arc::new(RemoteSnapshotter::new(RemoteConfig::new("overlayfs", daemon.socket().display().to_string())).unwrap())
+    };
+    let mut config = StoreConfig::new(folder.path());
+    config.gc = None;
+    config.snapshotters = vec![("far".to_owned(), remote.clone())];
+    let store = Store::open(config, Arc::new(NoEvents)).unwrap();
+    let scope = Scope::new(Namespace::new("space").unwrap());
+    let labels: Labels = [("containerd.io/gc.root".to_owned(), "now".to_owned())].into();
+
+    let mounts = store.prepare_snapshot(&scope, "far", "work", "", labels.clone()).unwrap();
+    assert!(mounts[0].source.starts_with(&daemon.root().display().to_string()), "{mounts:?}");
+    std::fs::write(std::path::Path::new(&mounts[0].source).join("file"), "content").unwrap();
+    store.commit_snapshot(&scope, "far", "base", "work", "", labels.clone()).unwrap();
+    let info = store.stat_snapshot(&scope, "far", "base").unwrap();
+    assert_eq!((info.name.as_str(), info.kind), ("base", SnapshotKind::Committed));
+    assert!(store.snapshot_usage(&scope, "far", "base").unwrap().inodes > 0);
+    let above = store.prepare_snapshot(&scope, "far", "above", "base", labels.clone()).unwrap();
+    assert_eq!(store.snapshot_mounts(&scope, "far", "above").unwrap(), above);
+    assert_eq!(store.remove_snapshot(&scope, "far", "base").unwrap_err().kind(), Kind::FailedPrecondition);
+
+    // As if we had died after the remote's prepare, before our record.
+    let lost = Snapshot {
+        kind: SnapshotKind::Active,
+        id: 9,
+        parents: &[],
+        key: "space/999/lost",
+        parent: "",
+        labels: &labels,
+    };
+    remote.prepare(&lost).unwrap();
+    // And one that is another program's.
+    let other = Snapshot { key: "space-of-another", ..lost };
+    remote.prepare(&other).unwrap();
+    store.collect_garbage().unwrap();
+    assert_eq!(remote.mounts(&lost).unwrap_err().kind(), Kind::NotFound);
+    assert!(remote.mounts(&other).is_ok());
+    remote.remove(&other).unwrap();
+    assert_eq!(store.snapshot_mounts(&scope, "far", "above").unwrap(), above);
+    store.remove_snapshot(&scope, "far", "above").unwrap();
+    store.remove_snapshot(&scope, "far", "base").unwrap();
+    store.collect_garbage().unwrap();
+    drop((store, remote, runtime));
+    daemon.finish();
 }
