@@ -14,7 +14,12 @@ use crate::{
 };
 use engine::{Engine, EngineConfig, Exchange, Timeouts};
 use model::{Error, Result};
-use std::{fs, path::Path, sync::Arc, time::Duration, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use store::{EventSink, GcConfig, Sharing, Store, StoreConfig, layers::StreamProcessor};
 use tokio::{
     runtime,
@@ -32,6 +37,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long one call of a snapshotter may take while garbage is collected.
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where containerd has the sockets of shims.
+const SHIM_SOCKETS: &str = "/run/containerd/s";
 
 /// Runs the daemon until it is told to stop.
 pub(crate) fn run(loaded: Loaded) -> Result<()> {
@@ -205,8 +213,7 @@ fn engine_config(config: &Config) -> EngineConfig {
     engine.ttrpc_address.clone_from(&config.plugins.ttrpc.address);
     engine.version = VERSION.to_owned();
     engine.shim_env = shim.env.iter().map(Into::into).collect();
-    engine.socket_dir =
-        if shim.socket_dir.is_empty() { config.state.join("s") } else { Path::new(&shim.socket_dir).to_owned() };
+    engine.socket_dir = socket_dir(config);
     engine.debug = matches!(config.debug.level.as_str(), "debug" | "trace");
     engine.timeouts = Timeouts {
         load: timeout("shim.load", defaults.load),
@@ -217,6 +224,21 @@ fn engine_config(config: &Config) -> EngineConfig {
         ..defaults
     };
     engine
+}
+
+/// Where shims' sockets are: below our state, or where containerd has them if that path is
+/// too long for a socket's.
+fn socket_dir(config: &Config) -> PathBuf {
+    let configured = &config.plugins.shim.socket_dir;
+    if !configured.is_empty() {
+        return PathBuf::from(configured);
+    }
+    let ours = config.state.join("s");
+    if ours.as_os_str().len() <= EngineConfig::MAX_SOCKET_DIR {
+        return ours;
+    }
+    tracing::warn!(state = %config.state.display(), "state path is long: sockets of shims are in {SHIM_SOCKETS}");
+    PathBuf::from(SHIM_SOCKETS)
 }
 
 fn processors(config: &Config) -> Arc<[StreamProcessor]> {

@@ -3,9 +3,13 @@
 use super::{reply::blocking, scope::scoped};
 use model::{Error, Filter, Image, Timestamp};
 use proto::{
-    api::containerd::services::images::v1::{self as api, images_server},
+    api::containerd::{
+        services::images::v1::{self as api, images_server},
+        types::Descriptor,
+    },
     convert::{mask_from_wire, status, timestamp_from_wire},
 };
+use std::collections::HashMap;
 use store::Store;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -18,6 +22,14 @@ fn image(wire: Option<api::Image>) -> Result<Image, Status> {
     let wire = wire.filter(|image| !image.name.is_empty());
     let wire = wire.ok_or_else(|| status(Error::invalid_argument("Image.Name required")))?;
     wire.try_into().map_err(status)
+}
+
+/// Stands for a target that an update leaves alone.
+const NO_DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Whether this path of a mask names the target, or a part of it.
+fn touches_target(path: &str) -> bool {
+    path.split('.').next() == Some("target")
 }
 
 fn epoch(time: Option<prost_types::Timestamp>) -> Option<Timestamp> {
@@ -61,12 +73,10 @@ impl images_server::Images for Images {
         let (scope, request) = scoped(request)?;
         let mask = mask_from_wire(request.update_mask);
         let mut wire = request.image;
-        // Without its target an image does not convert, but an update of labels needs none; Go clients send it empty.
-        let targetless = |image: &api::Image| image.target.as_ref().is_none_or(|target| target.digest.is_empty());
-        if let Some(image) = wire.as_mut().filter(|image| targetless(image) && !mask.is_empty()) {
-            let store = self.0.clone();
-            let (scope, name) = (scope.clone(), image.name.clone());
-            image.target = Some(blocking(move || store.get_image(&scope, &name)).await?.target.into());
+        if let Some(image) = wire.as_mut().filter(|_| !mask.is_empty() && !mask.paths().any(touches_target)) {
+            // It says nothing then, and need not be valid; its annotations may be meant.
+            let annotations = image.target.take().map_or_else(HashMap::new, |target| target.annotations);
+            image.target = Some(Descriptor { digest: NO_DIGEST.into(), annotations, ..Descriptor::default() });
         }
         let (image, at) = (image(wire)?, epoch(request.source_date_epoch));
         let store = self.0.clone();
