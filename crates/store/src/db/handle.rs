@@ -6,15 +6,14 @@ use super::file::SyncedFile;
 use super::{Key, RECORDS, number, storage};
 use model::{Error, Result};
 use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageError, WriteTransaction,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError,
+    WriteTransaction,
 };
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicU64},
 };
 
 /// Version of the keys and records, raised by every change that an older program would misread.
@@ -23,21 +22,27 @@ pub(super) const SCHEMA: u64 = 1;
 /// Bytes of pages kept in memory. The kernel's page cache holds the rest; reading it again is cheap.
 const CACHE: usize = 512 << 10;
 
-#[derive(Debug)]
 pub(super) struct Handle {
     path: PathBuf,
-    no_sync: bool,
-    syncs: Arc<AtomicU64>,
+    open: Box<Open>,
     /// `None` after a failure, until it could be opened again.
     database: RwLock<Option<Database>>,
 }
 
+/// Opens the file once more.
+type Open = dyn Fn() -> Result<Database> + Send + Sync;
+
 impl Handle {
-    /// Opens or creates the database `path`.
-    pub(super) fn open(path: &Path, no_sync: bool) -> Result<Self> {
-        let syncs = Arc::new(AtomicU64::new(0));
-        let database = RwLock::new(Some(open(path, no_sync, &syncs)?));
-        Ok(Self { path: path.to_owned(), no_sync, syncs, database })
+    /// Opens or creates the database `path`; `syncs` counts how often it is synced.
+    pub(super) fn open(path: &Path, no_sync: bool, syncs: Arc<AtomicU64>) -> Result<Self> {
+        let file = path.to_owned();
+        Self::on(path, Box::new(move || open(&file, SyncedFile::open(&file, no_sync, Arc::clone(&syncs))?)))
+    }
+
+    /// The database that `open` opens; `path` is for messages.
+    pub(super) fn on(path: &Path, open: Box<Open>) -> Result<Self> {
+        let database = RwLock::new(Some(open()?));
+        Ok(Self { path: path.to_owned(), open, database })
     }
 
     pub(super) fn begin_read(&self) -> Result<ReadTransaction> {
@@ -64,13 +69,8 @@ impl Handle {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         // First this one has to let go of the file's lock.
         *database = None;
-        *database = Some(open(&self.path, self.no_sync, &self.syncs)?);
+        *database = Some((self.open)()?);
         Ok(())
-    }
-
-    /// How often the file was synced.
-    pub(super) fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
     }
 
     fn closed(&self) -> Error {
@@ -78,8 +78,8 @@ impl Handle {
     }
 }
 
-fn open(path: &Path, no_sync: bool, syncs: &Arc<AtomicU64>) -> Result<Database> {
-    let file = SyncedFile::open(path, no_sync, Arc::clone(syncs))?;
+/// Opens the database that is on `file`.
+pub(super) fn open(path: &Path, file: impl StorageBackend) -> Result<Database> {
     let opened =
         catch_unwind(AssertUnwindSafe(|| redb::Builder::new().set_cache_size(CACHE).create_with_backend(file)));
     // A file that was altered behind redb's back can make it panic.
@@ -131,5 +131,11 @@ fn open_error(path: &Path, error: DatabaseError) -> Error {
             Error::failed_precondition(format!("metadata {path} has format {version}, which this program cannot read"))
         }
         error => storage(&format!("open metadata {path}"), error),
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Handle({})", self.path.display())
     }
 }
