@@ -29,8 +29,10 @@ const DISABLED: &[&str] = &[
     "io.containerd.differ.v1.erofs",
 ];
 
-/// No collection of its own accord just after a start: tests say when, by `leases rm --sync` and the like.
-const GC: &str = "[plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n";
+/// Settings of the tests: log everything, and no collection of its own accord just after a start. Tests say when,
+/// by `leases rm --sync` and the like.
+const TESTING: &str =
+    "[debug]\nlevel = \"debug\"\n[plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n";
 
 /// A daemon and everything under it. Dropping it ends and removes all of that.
 #[derive(Debug)]
@@ -46,29 +48,29 @@ impl Daemon {
     /// Starts a daemon that finds the given shim, and waits until it serves.
     #[must_use]
     pub fn start(which: Impl, shim: Impl) -> Self {
-        Self::configured(which, shim, "")
+        Self::configured(which, shim, TESTING)
     }
 
-    /// [`Daemon::start`] with more configuration, TOML of version 3 appended to the tests' own.
+    /// [`Daemon::start`] with other settings than the tests': TOML of version 3, after directories and socket.
     #[must_use]
-    pub fn configured(which: Impl, shim: Impl, more: &str) -> Self {
-        Self::set_up(which, shim, more, None)
+    pub fn configured(which: Impl, shim: Impl, settings: &str) -> Self {
+        Self::set_up(which, shim, settings, None)
     }
 
     /// [`Daemon::start`] on a root directory that is there already, and stays.
     #[must_use]
     pub fn on_root(which: Impl, root: &Path) -> Self {
-        Self::set_up(which, which, "", Some(root))
+        Self::set_up(which, which, TESTING, Some(root))
     }
 
-    fn set_up(which: Impl, shim: Impl, more: &str, root: Option<&Path>) -> Self {
+    fn set_up(which: Impl, shim: Impl, settings: &str, root: Option<&Path>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::Builder::new().prefix("cd-").tempdir().expect("make a temporary directory");
         let namespace = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let traces = Traces { dir: dir.path().to_path_buf(), namespace };
         fs::create_dir(dir.path().join("bin")).expect("make bin/");
         std::os::unix::fs::symlink(shim.shim(), dir.path().join("bin/containerd-shim-runc-v2")).expect("link the shim");
-        fs::write(dir.path().join("config.toml"), config(dir.path(), more)).expect("write config.toml");
+        fs::write(dir.path().join("config.toml"), config(dir.path(), settings)).expect("write config.toml");
         if let Some(root) = root {
             std::os::unix::fs::symlink(root, dir.path().join("root")).expect("link the root");
         }
@@ -242,11 +244,11 @@ impl Drop for Daemon {
     }
 }
 
-fn config(dir: &Path, more: &str) -> String {
+fn config(dir: &Path, settings: &str) -> String {
     let dir = dir.display();
     let disabled = DISABLED.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
     format!(
         "version = 3\nroot = \"{dir}/root\"\nstate = \"{dir}/state\"\ndisabled_plugins = [{disabled}]\n\
-         [grpc]\naddress = \"{dir}/c.sock\"\n[debug]\nlevel = \"debug\"\n{GC}{more}"
+         [grpc]\naddress = \"{dir}/c.sock\"\n{settings}"
     )
 }

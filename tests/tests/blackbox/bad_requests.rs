@@ -60,7 +60,7 @@ fn container_ids(bed: &mut Bed) {
         // Ours shows the start of what is too long.
         assert_refused(create(&id), Code::InvalidArgument, id.get(..70).unwrap_or(&id));
     }
-    assert_refused(create(""), Code::InvalidArgument, "container");
+    assert_refused(create(""), Code::InvalidArgument, "ontainer");
     assert_refused(create(&"a".repeat(76)), Code::AlreadyExists, &"a".repeat(76));
     let get = api.call(api.containers().get(GetContainerRequest { id: "absent".to_owned() }));
     assert_refused(get, Code::NotFound, "absent");

@@ -25,7 +25,7 @@ fn exec(bed: &mut Bed) {
     // The id is free again, and the process sees the container's own files and processes.
     assert_eq!(ctr.feed("tasks exec --exec-id one box cat", b"fed\n"), "fed\n");
     assert_eq!(ctr.ok("tasks exec --exec-id two box cat /etc/motd"), "last\n");
-    assert!(ctr.ok("tasks exec --exec-id three box cat /proc/1/cmdline").starts_with("sleep"));
+    assert_eq!(ctr.ok("tasks exec --exec-id three box cat /proc/1/cmdline"), "sleep\x001000\0");
     assert!(ctr.ok("tasks ls").contains("RUNNING"));
     removed(&ctr);
 }
