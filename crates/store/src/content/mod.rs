@@ -27,13 +27,13 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
-use sys::fsync::{SharedSync, sync_dir};
+use sys::fsync::{SharedSync, create_dir_all};
 use writers::Writers;
 
 /// The blobs and ingests below one directory. Clones share it.
@@ -72,8 +72,9 @@ impl Blobs {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         let failed = |error| Error::io(format!("open content store {}", root.display()), error);
-        fs::create_dir_all(root.join("blobs")).map_err(failed)?;
-        fs::create_dir_all(root.join("ingest")).map_err(failed)?;
+        for dir in ["blobs", "ingest"] {
+            create_dir_all(&root.join(dir), 0o755).map_err(failed)?;
+        }
         let staging = root.join("staging");
         match fs::remove_dir_all(&staging) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -86,7 +87,6 @@ impl Blobs {
             staged: AtomicU64::new(0),
         }));
         blobs.algorithm_sync(Algorithm::Sha256)?;
-        sync_dir(&root).map_err(failed)?;
         blobs.remove_broken_ingests().map_err(failed)?;
         Ok(blobs)
     }
@@ -222,10 +222,7 @@ impl Blobs {
             return Ok(Arc::clone(sync));
         }
         let dir = self.algorithm_dir(algorithm);
-        let made = fs::create_dir_all(&dir).and_then(|()| {
-            sync_dir(dir.parent().unwrap_or(Path::new("/")))?;
-            SharedSync::directory(&dir)
-        });
+        let made = create_dir_all(&dir, 0o755).and_then(|()| SharedSync::directory(&dir));
         let sync = Arc::new(made.map_err(|error| Error::io(format!("make {}", dir.display()), error))?);
         syncs.insert(algorithm, Arc::clone(&sync));
         Ok(sync)

@@ -5,6 +5,7 @@ use model::{Kind, Mount};
 use std::{
     io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
+    path::Path,
     process::{Command, Stdio},
     thread,
 };

@@ -36,7 +36,7 @@ use std::{
     io::{Read, Write},
     path::Path,
 };
-use sys::mount::TempMount;
+use sys::{fsync::write_back_during, mount::TempMount};
 
 /// Unpacks a layer of `media_type` read from `stream` onto what `mounts` describe.
 ///
@@ -73,7 +73,12 @@ fn apply_to(
     let (chain, compression) = processor::chain(media_type, options)?;
     let algorithm = options.expected.as_ref().map(|(digest, _)| digest.algorithm());
     let unpack = |stream: &mut (dyn Read + Send), algorithm| {
-        pipeline::run(stream, compression, algorithm, |input| apply::extract(input, target, options.id_map.as_ref()))
+        // A snapshot is made durable when it is committed; most of it should be on its way by then.
+        write_back_during(&target.root, || {
+            pipeline::run(stream, compression, algorithm, |input| {
+                apply::extract(input, target, options.id_map.as_ref())
+            })
+        })
     };
     let passed = if chain.is_empty() {
         unpack(&mut stream, algorithm)?

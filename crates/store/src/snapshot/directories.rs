@@ -25,7 +25,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 use sys::{
-    fsync::{SharedSync, sync_dir},
+    fsync::{SharedSync, create_dir_all},
     root::Root,
 };
 
@@ -50,8 +50,7 @@ impl Directories {
     pub(super) fn open(root: &Path) -> Result<Self> {
         let failed = |error| Error::io(format!("open snapshots in {}", root.display()), error);
         let snapshots = root.join("snapshots");
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&snapshots).and_then(|()| sync_dir(root));
-        made.map_err(failed)?;
+        create_dir_all(&snapshots, 0o700).map_err(failed)?;
         let names = SharedSync::directory(&snapshots).map_err(failed)?;
         let contents = SharedSync::file_system(&snapshots).map_err(failed)?;
         // Begins with the time, so that no name that an earlier process left is met again.
