@@ -17,13 +17,13 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread::{Builder, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Most requests of one transaction, to bound its memory and the wait of the first.
 const BATCH: usize = 1024;
 
-/// How long a commit that may wait for its sync does.
+/// How long a commit that may wait for its sync does, at most and about.
 const SOON: Duration = Duration::from_millis(100);
 
 pub(super) struct Committer {
@@ -46,7 +46,7 @@ struct State {
 impl Committer {
     pub(super) fn spawn(handle: Arc<Handle>, sink: Arc<dyn EventSink>, observer: Observer) -> Result<Self> {
         let queue = Arc::new(Queue::default());
-        let mut worker = Worker { queue: Arc::clone(&queue), handle, sink, observer, barrier: None, unsynced: false };
+        let mut worker = Worker { queue: Arc::clone(&queue), handle, sink, observer, barrier: None, unsynced: None };
         let thread = Builder::new()
             .name("metadata".into())
             .spawn(move || worker.run())
@@ -130,8 +130,8 @@ struct Worker {
     sink: Arc<dyn EventSink>,
     observer: Observer,
     barrier: Barrier,
-    /// Whether a commit is visible that is not durable yet.
-    unsynced: bool,
+    /// Since when a commit is visible that is not durable yet.
+    unsynced: Option<Instant>,
 }
 
 impl Worker {
@@ -142,7 +142,7 @@ impl Worker {
             let failure = committed.err();
             if let Some(error) = &failure {
                 tracing::error!(%error, requests = batch.len(), "cannot commit metadata");
-                self.unsynced = false;
+                self.unsynced = None;
                 if let Err(error) = self.handle.reopen() {
                     tracing::error!(%error, "metadata is not available until it can be opened again");
                 }
@@ -167,9 +167,9 @@ impl Worker {
         let mut state = self.queue.lock();
         while state.waiting.is_empty() {
             if state.closed {
-                return self.unsynced.then(Vec::new);
+                return self.unsynced.map(|_| Vec::new());
             }
-            if self.unsynced {
+            if self.unsynced.is_some() {
                 let (woken, timeout) =
                     self.queue.filled.wait_timeout(state, SOON).unwrap_or_else(PoisonError::into_inner);
                 state = woken;
@@ -206,18 +206,19 @@ impl Worker {
             }
         }
         let written = done.iter().any(|changes| changes.effects.mutated);
-        let only_sync = batch.is_empty() && self.unsynced;
+        let only_sync = batch.is_empty() && self.unsynced.is_some();
         if !written && !only_sync {
             return transaction.abort().map_err(|error| storage("abort", error));
         }
-        let soon = written && done.iter().all(|changes| changes.soon || !changes.effects.mutated);
+        let overdue = self.unsynced.is_some_and(|since| since.elapsed() > SOON);
+        let soon = written && !overdue && done.iter().all(|changes| changes.soon || !changes.effects.mutated);
         if soon {
             transaction.set_durability(Durability::None).map_err(|error| storage("set durability", error))?;
         } else {
             transaction.set_quick_repair(true);
         }
         transaction.commit().map_err(|error| storage("commit", error))?;
-        self.unsynced = soon;
+        self.unsynced = soon.then(|| self.unsynced.unwrap_or_else(Instant::now));
         Ok(())
     }
 }
