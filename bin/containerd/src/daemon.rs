@@ -38,6 +38,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long one call of a snapshotter may take while garbage is collected.
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The one differ there is.
+const DIFFER: &str = "walking";
 /// Where containerd has the sockets of shims.
 const SHIM_SOCKETS: &str = "/run/containerd/s";
 
@@ -255,6 +257,12 @@ fn processors(config: &Config) -> Arc<[StreamProcessor]> {
 
 /// Every plugin the configuration requires must be there and work.
 fn check_required(config: &Config, plugins: &[plugins::Plugin]) -> Result<()> {
+    if !config.plugins.diff.differs.iter().any(|differ| differ == DIFFER) {
+        let given = &config.plugins.diff.differs;
+        return Err(Error::failed_precondition(format!(
+            "needed differ {given:?} not loaded: there is {DIFFER:?} only"
+        )));
+    }
     for required in &config.required_plugins {
         let found = plugins.iter().find(|plugin| format!("{}.{}", plugin.kind, plugin.id) == *required);
         match found.map(|plugin| &plugin.init_error) {
@@ -279,8 +287,11 @@ fn note_unserved(config: &Config) {
             tracing::warn!(address, "not listening: {what}");
         }
     }
+    for differ in config.plugins.diff.differs.iter().filter(|differ| *differ != DIFFER) {
+        tracing::warn!(differ, "skip differ: it is not there yet");
+    }
     for (name, proxy) in &config.proxy_plugins {
-        if !matches!(proxy.kind.as_str(), "snapshot" | "io.containerd.snapshotter.v1") {
+        if !proxy.is_snapshotter() {
             tracing::warn!(plugin = name, r#type = proxy.kind, "proxy plugins of this type are not supported yet");
         }
     }

@@ -72,7 +72,14 @@ pub(crate) fn describe(config: &Config, snapshotters: &Snapshotters) -> Vec<Plug
         exports: export("root", &config.root.join("io.containerd.content.v1.content")),
         ..Plugin::default()
     }];
-    plugins.extend(snapshotters.ready.iter().map(|(name, driver)| snapshotter(name, driver.as_ref())));
+    plugins.extend(snapshotters.ready.iter().map(|(name, driver)| {
+        let mut plugin = snapshotter(name, driver.as_ref());
+        // A proxy may have capabilities that mean something to its clients only.
+        if let Some(proxy) = config.proxy_plugins.get(name) {
+            plugin.capabilities.clone_from(&proxy.capabilities);
+        }
+        plugin
+    }));
     plugins.extend(snapshotters.refused.iter().map(|(id, error)| Plugin {
         kind: SNAPSHOTTER,
         id: id.clone(),

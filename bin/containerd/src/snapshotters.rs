@@ -38,6 +38,11 @@ impl Snapshotters {
                 all.add(config, name, |_| Ok(Arc::new(RemoteSnapshotter::new(remote(name, proxy))?)));
             }
         }
+        for (name, proxy) in &config.proxy_plugins {
+            if proxy.is_snapshotter() {
+                all.add(config, name, |_| Ok(Arc::new(connect(name, proxy)?)));
+            }
+        }
         all
     }
 
@@ -46,6 +51,8 @@ impl Snapshotters {
         if config.is_disabled(&id) {
             return;
         }
+        // A proxy takes the place of a built-in snapshotter: the one added last counts.
+        self.ready.retain(|(known, _)| known != name);
         match open(&root_of(config, name)) {
             Ok(driver) => self.ready.push((name.to_owned(), driver)),
             Err(error) => {
@@ -69,6 +76,17 @@ fn remote(name: &str, proxy: &ProxyPlugin) -> RemoteConfig {
         exports: proxy.exports.clone(),
         ..RemoteConfig::new(name, proxy.address.as_str())
     }
+}
+
+/// A snapshotter in another process. It need not be there yet.
+fn connect(name: &str, proxy: &ProxyPlugin) -> Result<RemoteSnapshotter> {
+    let mut remote = RemoteConfig::new(name, &proxy.address);
+    let known = [Capability::RemapIds, Capability::OnlyRemapIds, Capability::Rebase];
+    let named = |capability: &Capability| proxy.capabilities.iter().any(|name| name == capability.as_str());
+    remote.capabilities = known.into_iter().filter(named).collect();
+    remote.exports.clone_from(&proxy.exports);
+    remote.exports.insert("address".to_owned(), proxy.address.clone());
+    RemoteSnapshotter::new(remote)
 }
 
 fn root_of(config: &Config, name: &str) -> PathBuf {

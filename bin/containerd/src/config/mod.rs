@@ -187,11 +187,16 @@ pub(crate) struct ProxyPlugin {
     pub(crate) kind: String,
     pub(crate) address: String,
     #[serde(default)]
-    pub(crate) platform: String,
-    #[serde(default)]
     pub(crate) exports: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) capabilities: Vec<String>,
+}
+
+impl ProxyPlugin {
+    /// Whether it is a snapshotter, under either of its type's names.
+    pub(crate) fn is_snapshotter(&self) -> bool {
+        matches!(self.kind.as_str(), "snapshot" | "io.containerd.snapshotter.v1")
+    }
 }
 
 /// A program that turns one media type of layer into another.
