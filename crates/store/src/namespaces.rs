@@ -5,7 +5,9 @@ use crate::{
     db::{Decoder, Encoder, Key, Kind, Read, Record, Tx},
     mask::{drop_empty, update_map},
 };
-use model::{Error, Event, FieldMask, Labels, Namespace, NamespaceInfo, Result, Scope, validate_labels};
+use model::{
+    Error, Event, FieldMask, Labels, Namespace, NamespaceInfo, Result, Scope, validate_identifier, validate_labels,
+};
 
 /// The label by which a namespace lets all others use its blobs.
 pub(crate) const SHAREABLE: &str = "containerd.io/namespace.shareable";
@@ -24,6 +26,7 @@ impl Store {
 
     /// Creates a namespace. `AlreadyExists` also if an object created it.
     pub fn create_namespace(&self, mut info: NamespaceInfo) -> Result<NamespaceInfo> {
+        validate_identifier(&info.name)?;
         let namespace = Namespace::new(&info.name)?;
         check_labels(&info.labels)?;
         drop_empty(&mut info.labels);
@@ -40,6 +43,7 @@ impl Store {
 
     /// Replaces the labels, or those `labels.<key>` that `mask` names. One that does not exist is created.
     pub fn update_namespace(&self, info: NamespaceInfo, mask: &FieldMask) -> Result<NamespaceInfo> {
+        validate_identifier(&info.name)?;
         let namespace = Namespace::new(&info.name)?;
         check_labels(&info.labels)?;
         for path in mask.paths() {
