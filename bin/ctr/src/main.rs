@@ -21,7 +21,7 @@ fn main() {
     let cli = Cli::parse();
     let outcome = run(cli);
     // What the command started in the background (reading stdin, say) must not keep us.
-    let code = match outcome.and_then(|()| Ok(output::flush()?)) {
+    let code = match outcome.and_then(|()| output::flush()) {
         Ok(()) => 0,
         Err(Failure::Exit(code)) => code,
         Err(Failure::Error(error)) => {

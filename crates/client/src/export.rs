@@ -27,6 +27,7 @@ pub struct ExportOptions {
 }
 
 /// A file of the archive.
+#[allow(clippy::large_enum_variant, reason = "nearly all are blobs")]
 enum Entry {
     Folder,
     Bytes { bytes: Vec<u8>, mode: u32 },

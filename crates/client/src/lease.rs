@@ -28,7 +28,9 @@ impl Client {
         }
         let id = self.create_lease(None, Some(DEFAULT_EXPIRATION)).await?;
         let result = work(self.with_lease(&id)?).await;
-        let deleted = self.leases().delete(DeleteRequest { id, sync: false }).await.reply();
+        // After a failure what was half done is collected before anybody hears of it.
+        let request = DeleteRequest { id, sync: result.is_err() };
+        let deleted = self.leases().delete(request).await.reply();
         match (result, deleted) {
             (Err(error), _) => Err(error),
             (Ok(_), Err(error)) if !error.is_not_found() => Err(error.context("delete the lease of this work")),

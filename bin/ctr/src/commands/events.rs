@@ -34,7 +34,8 @@ impl Events {
                     }
                 },
             };
-            line(if self.output.is_json() { as_json(&envelope, event) } else { as_text(&envelope, event.as_ref()) })?;
+            let form = if self.output.is_json() { as_json } else { as_text };
+            line(form(&envelope, event.as_ref()))?;
             flush()?;
         }
         Ok(())
@@ -42,7 +43,7 @@ impl Events {
 }
 
 /// One line of JSON for each event.
-fn as_json(envelope: &Envelope, event: Option<Value>) -> String {
+fn as_json(envelope: &Envelope, event: Option<&Value>) -> String {
     let time = timestamp_nanos(envelope.timestamp.as_ref());
     json!({"timestamp": time, "namespace": envelope.namespace, "topic": envelope.topic, "event": event}).to_string()
 }

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use prost_types::Timestamp;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 fn moment(time: Option<&Timestamp>) -> jiff::Timestamp {
     time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok()).unwrap_or_default()
@@ -36,10 +36,8 @@ fn zoned(time: jiff::Timestamp, format: &str) -> String {
 
 /// How long ago something was, roughly.
 pub(crate) fn age(time: Option<&Timestamp>) -> String {
-    let then = moment(time);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let then = u64::try_from(then.as_second()).unwrap_or(0);
-    duration(Duration::from_secs(now.saturating_sub(then)))
+    let nanos = jiff::Timestamp::now().as_nanosecond() - moment(time).as_nanosecond();
+    duration(Duration::from_secs(u64::try_from(nanos / 1_000_000_000).unwrap_or(0)))
 }
 
 /// A duration in its largest unit, in words (as Docker's `units` package).

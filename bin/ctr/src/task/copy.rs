@@ -47,7 +47,7 @@ impl Copying {
                 tokio::time::sleep(SILENCE).await;
                 let now = activity.load(Ordering::Relaxed);
                 // Odd: somebody who reads our output slowly is being waited for.
-                if now == seen && now % 2 == 0 {
+                if now == seen && now.is_multiple_of(2) {
                     return;
                 }
                 seen = now;

@@ -1,7 +1,8 @@
 //! Where the bytes of a blob come from.
 
+use crate::progress::{Event, Progress};
 use bytes::Bytes;
-use model::{Error, Result};
+use model::{Digest, Error, Result};
 use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 use tokio::sync::mpsc;
 
@@ -16,13 +17,23 @@ const AHEAD: usize = 2;
 pub struct Chunks {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
     what: String,
+    watcher: Option<Watcher>,
+}
+
+/// Who is told of every chunk that is on its way, and as what.
+struct Watcher(Arc<dyn Progress>, Digest);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("Watcher").field(&self.1).finish()
+    }
 }
 
 impl Chunks {
     /// Chunks that another task sends; errors name `what`.
     pub fn channel(what: impl Into<String>) -> (mpsc::Sender<io::Result<Bytes>>, Self) {
         let (sender, receiver) = mpsc::channel(AHEAD);
-        (sender, Self { receiver, what: what.into() })
+        (sender, Self { receiver, what: what.into(), watcher: None })
     }
 
     /// A blob that is in memory.
@@ -72,10 +83,21 @@ impl Chunks {
         chunks
     }
 
+    /// The same; `progress` is told of every chunk as part of blob `digest`.
+    #[must_use]
+    pub(crate) fn watched(mut self, progress: Arc<dyn Progress>, digest: Digest) -> Self {
+        self.watcher = Some(Watcher(progress, digest));
+        self
+    }
+
     /// The next bytes, `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         let chunk = self.receiver.recv().await.transpose();
-        chunk.map_err(|error| Error::io(format!("read {}", self.what), error))
+        let chunk = chunk.map_err(|error| Error::io(format!("read {}", self.what), error))?;
+        if let (Some(Watcher(progress, digest)), Some(chunk)) = (&self.watcher, &chunk) {
+            progress.on(Event::Sent(digest, chunk.len() as u64));
+        }
+        Ok(chunk)
     }
 }
 

@@ -42,7 +42,12 @@ pub(crate) enum Place {
 
 impl Archive {
     /// Indexes `input` if it is a plain file; otherwise reads it through, storing blobs as they come.
-    pub(crate) async fn open(client: &Client, what: &str, mut input: File, progress: &dyn Progress) -> Result<Self> {
+    pub(crate) async fn open(
+        client: &Client,
+        what: &str,
+        mut input: File,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Self> {
         let metadata = input.metadata().map_err(|error| Error::io(format!("open {what}"), error))?;
         let at_start = input.stream_position().is_ok_and(|position| position == 0);
         let mut head = [0; HEAD];
@@ -136,19 +141,26 @@ impl Place {
     }
 
     /// Sees to it that it is in the content store, as `expect` says.
-    pub(crate) async fn store(&self, client: &Client, reference: &str, expect: &Expect) -> Result<Written> {
+    pub(crate) async fn store(
+        &self,
+        client: &Client,
+        reference: &str,
+        expect: &Expect,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Written> {
         let what = reference.to_owned();
-        match self {
-            Self::Range { file, offset, size } => {
-                let chunks = Chunks::of_file(what, file.clone(), *offset, *size);
-                client.write_blob(reference, expect, chunks).await
-            }
-            Self::Memory(bytes) => client.write_blob(reference, expect, Chunks::of(what, bytes.clone())).await,
+        let mut chunks = match self {
+            Self::Range { file, offset, size } => Chunks::of_file(what, file.clone(), *offset, *size),
+            Self::Memory(bytes) => Chunks::of(what, bytes.clone()),
             Self::Stored { written, .. } => {
                 client.label_blob(&written.digest, crate::labels_to_wire(&expect.labels)).await?;
-                Ok(written.clone())
+                return Ok(written.clone());
             }
+        };
+        if let Some(digest) = &expect.digest {
+            chunks = chunks.watched(progress.clone(), digest.clone());
         }
+        client.write_blob(reference, expect, chunks).await
     }
 }
 

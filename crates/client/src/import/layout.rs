@@ -6,10 +6,12 @@ use crate::Client;
 use crate::content::Expect;
 use crate::image::Documents;
 use crate::oci::{Descriptor, Document as _, Image, Index, Manifest, docker_reference, media_types, object_of, sha256};
+use crate::progress::Progress;
 use bytes::Bytes;
 use model::{Digest, Error, Result};
 use serde::Deserialize;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Full name of the image a descriptor stands for.
 pub(crate) const ANNOTATION_NAME: &str = "io.containerd.image.name";
@@ -58,7 +60,7 @@ struct DockerImage {
 }
 
 /// Reads the index of an OCI layout, or makes one from a Docker archive.
-pub(crate) async fn read(client: &Client, archive: &Archive) -> Result<Layout> {
+pub(crate) async fn read(client: &Client, archive: &Archive, progress: &Arc<dyn Progress>) -> Result<Layout> {
     let what = &archive.what;
     if let Some(layout) = archive.document("oci-layout")? {
         let layout = OciLayout::parse(&format!("oci-layout in {what}"), &layout)?;
@@ -75,7 +77,7 @@ pub(crate) async fn read(client: &Client, archive: &Archive) -> Result<Layout> {
             "{what} is not an image: it has neither oci-layout nor manifest.json"
         )));
     };
-    docker(client, archive, &manifest).await
+    docker(client, archive, &manifest, progress).await
 }
 
 fn oci(what: &str, bytes: Bytes) -> Result<Layout> {
@@ -86,7 +88,7 @@ fn oci(what: &str, bytes: Bytes) -> Result<Layout> {
 }
 
 /// Makes manifests and an index for the images of a Docker archive (`docker save`, formats 1.1 and 1.2).
-async fn docker(client: &Client, archive: &Archive, manifest: &[u8]) -> Result<Layout> {
+async fn docker(client: &Client, archive: &Archive, manifest: &[u8], progress: &Arc<dyn Progress>) -> Result<Layout> {
     let images = Vec::<DockerImage>::parse(&format!("manifest.json in {}", archive.what), manifest)?;
     let (mut made, mut places, mut entries) = (HashMap::new(), HashMap::new(), Vec::new());
     for image in images {
@@ -100,7 +102,7 @@ async fn docker(client: &Client, archive: &Archive, manifest: &[u8]) -> Result<L
         let mut layers = Vec::new();
         for path in image.layers.unwrap_or_default() {
             let place = archive.place(&path).ok_or_else(|| missing("layer", &path))?;
-            let layer = docker_layer(client, &path, place).await?;
+            let layer = docker_layer(client, &path, place, progress).await?;
             places.insert(layer.digest.clone(), place.clone());
             layers.push(layer);
         }
@@ -140,7 +142,7 @@ fn name_docker(entry: Descriptor, tags: &[String]) -> Result<Vec<Descriptor>> {
 }
 
 /// The descriptor of a layer. Its digest is in its path, or becomes known by storing it.
-async fn docker_layer(client: &Client, path: &str, place: &Place) -> Result<Descriptor> {
+async fn docker_layer(client: &Client, path: &str, place: &Place, progress: &Arc<dyn Progress>) -> Result<Descriptor> {
     let media_type = match is_compressed(&place.head()?) {
         true => media_types::DOCKER_LAYER_GZIP,
         false => media_types::DOCKER_LAYER,
@@ -149,7 +151,7 @@ async fn docker_layer(client: &Client, path: &str, place: &Place) -> Result<Desc
         Some(digest) => digest,
         None => {
             let expect = Expect { size: Some(place.size()), ..Expect::default() };
-            place.store(client, &reference(path), &expect).await?.digest
+            place.store(client, &reference(path), &expect, progress).await?.digest
         }
     };
     Ok(Descriptor { media_type: media_type.into(), digest, size: place.size(), ..Descriptor::default() })

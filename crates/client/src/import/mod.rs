@@ -63,8 +63,8 @@ impl Client {
     /// Imports every image in `input`, which errors call `what`. Meant to be called under a lease, without which
     /// nothing holds blobs until their image exists.
     pub async fn import(&self, what: &str, input: File, options: &ImportOptions) -> Result<Vec<Imported>> {
-        let archive = Archive::open(self, what, input, options.progress.as_ref()).await?;
-        let layout = layout::read(self, &archive).await?;
+        let archive = Archive::open(self, what, input, &options.progress).await?;
+        let layout = layout::read(self, &archive, &options.progress).await?;
         let plan = Plan::new(self, &archive, layout, options).await?;
         // Boxed: it holds the state of several transfers.
         Box::pin(upload::run(self, &archive, &plan, options)).await?;

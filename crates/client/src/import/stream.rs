@@ -9,6 +9,7 @@ use model::{Error, Result};
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -26,7 +27,7 @@ enum Found {
 }
 
 /// Reads the whole archive. The reading thread is at most one file and a few chunks ahead.
-pub(super) async fn drain(client: &Client, what: &str, input: File, progress: &dyn Progress) -> Result<Archive> {
+pub(super) async fn drain(client: &Client, what: &str, input: File, progress: &Arc<dyn Progress>) -> Result<Archive> {
     let (sender, mut found) = mpsc::channel(1);
     let name = what.to_owned();
     let reader =
@@ -39,9 +40,13 @@ pub(super) async fn drain(client: &Client, what: &str, input: File, progress: &d
             Found::Link(path, target) => archive.insert_link(&path, &target)?,
             Found::Blob { path, size, head, chunks } => {
                 let expect = Expect { digest: digest_of_path(&path), size: Some(size), ..Expect::default() };
-                if let Some(digest) = &expect.digest {
-                    progress.on(Event::Blob(digest, size));
-                }
+                let chunks = match &expect.digest {
+                    Some(digest) => {
+                        progress.on(Event::Blob(digest, size));
+                        chunks.watched(progress.clone(), digest.clone())
+                    }
+                    None => chunks,
+                };
                 let client = client.clone();
                 uploads.spawn(async move {
                     let written = client.write_blob(&reference(&path), &expect, chunks).await;
@@ -69,7 +74,7 @@ type Upload = Result<(String, Bytes, Written)>;
 
 fn settle(
     archive: &mut Archive,
-    progress: &dyn Progress,
+    progress: &Arc<dyn Progress>,
     upload: Option<Result<Upload, tokio::task::JoinError>>,
 ) -> Result<()> {
     let Some(upload) = upload else { return Ok(()) };

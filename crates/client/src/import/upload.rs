@@ -10,6 +10,7 @@ use crate::progress::Event;
 use crate::unpack::Ready;
 use model::{Digest, Error, Kind, Result};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Blobs on their way at once: the daemon syncs one while it receives another.
@@ -47,7 +48,7 @@ async fn store_all(
     let take = || queue.lock().ok().and_then(|mut queue| queue.next());
     let worker = async || {
         while let Some((wanted, sender)) = take() {
-            store(client, archive, wanted, options.progress.as_ref()).await?;
+            store(client, archive, wanted, &options.progress).await?;
             // Nobody waits for most blobs.
             let _ = sender.send(true);
         }
@@ -60,7 +61,7 @@ async fn store_all(
     done.map(|_| ())
 }
 
-async fn store(client: &Client, archive: &Archive, wanted: &Wanted, progress: &dyn Progress) -> Result<()> {
+async fn store(client: &Client, archive: &Archive, wanted: &Wanted, progress: &Arc<dyn Progress>) -> Result<()> {
     let digest = &wanted.descriptor.digest;
     let Some(place) = &wanted.place else {
         // It may be in the store from before; an image without it would be broken.
@@ -73,7 +74,7 @@ async fn store(client: &Client, archive: &Archive, wanted: &Wanted, progress: &d
     let expect =
         Expect { digest: Some(digest.clone()), size: Some(wanted.descriptor.size), labels: wanted.labels.clone() };
     progress.on(Event::Blob(digest, wanted.descriptor.size));
-    let written = place.store(client, &reference(&blob_path(digest)), &expect).await;
+    let written = place.store(client, &reference(&blob_path(digest)), &expect, progress).await;
     let written = written.map_err(|error| error.context(format!("import {}", archive.what)))?;
     if written.digest != *digest {
         return Err(Error::failed_precondition(format!(

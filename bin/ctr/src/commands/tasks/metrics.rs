@@ -77,7 +77,7 @@ impl Metrics {
         }
         let mut table = Table::spaced();
         table.row(["ID", "TIMESTAMP"]);
-        let time = metric.timestamp.map(|time| format!("seconds:{}  nanos:{}", time.seconds, time.nanos));
+        let time = metric.timestamp.map(|time| format!("seconds:{} nanos:{}", time.seconds, time.nanos));
         table.row([&metric.id, &time.unwrap_or_default()]);
         table.line("");
         table.row(["METRIC", "VALUE"]);

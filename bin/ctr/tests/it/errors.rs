@@ -1,0 +1,57 @@
+//! Errors say what to try, and the command line is complete.
+
+use crate::with_ctr;
+use tests::{Ctr, Impl};
+
+#[test]
+fn without_a_daemon_the_error_names_the_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctr = |socket: &str| Ctr::new(Impl::Ours.ctr(), &dir.path().join(socket), "default");
+    let error = ctr("absent.sock").fails("images ls");
+    assert!(error.contains("absent.sock") && error.contains("is containerd running"), "{error}");
+    drop(std::os::unix::net::UnixListener::bind(dir.path().join("dead.sock")).unwrap());
+    let error = ctr("dead.sock").fails("version");
+    assert!(error.contains("nobody listens"), "{error}");
+    let error = ctr(&"x".repeat(120)).fails("version");
+    assert!(error.contains("a unix socket's path has at most"), "{error}");
+}
+
+#[test]
+fn what_is_missing_comes_with_advice() {
+    with_ctr(|_, ctr| {
+        let error = ctr.fails("run --rm no/such/image:1 a true");
+        assert!(error.contains("no/such/image:1") && error.contains("ctr images import"), "{error}");
+        let error = ctr.fails("tasks exec --exec-id e nobody true");
+        assert!(error.contains("nobody"), "{error}");
+        let error = ctr.fails("images pull docker.io/library/alpine:latest");
+        assert!(error.contains("not yet supported") && error.contains("ctr images import"), "{error}");
+        assert!(ctr.names("leases ls").is_empty());
+    });
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctr = Ctr::new(Impl::Ours.ctr(), dir.path(), "default");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(ctr.ok(&format!("completion {shell}")).contains("snapshots"), "{shell}");
+    }
+    ctr.ok(&format!("man {}", dir.path().display()));
+    for page in ["ctr.1", "ctr-run.1", "ctr-images-import.1", "ctr-snapshots-tree.1"] {
+        assert!(dir.path().join(page).exists(), "{page}");
+    }
+}
+
+#[test]
+fn a_deadline_ends_a_command() {
+    with_ctr(|daemon, _| {
+        let ctr = daemon.ctr(Impl::Ours);
+        // Events never end by themselves.
+        let mut command = std::process::Command::new(Impl::Ours.ctr());
+        command.arg("-a").arg(daemon.socket()).args(["--timeout", "300ms", "events"]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--timeout"));
+        ctr.ok("version");
+    });
+}
