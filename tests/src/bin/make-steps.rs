@@ -19,7 +19,7 @@ fn main() {
     for number in 0.. {
         if let Err(status) = tests::steps::make(&api, number) {
             println!("FAILED {number}: {status}");
-            return;
+            std::process::exit(1);
         }
         println!("DONE {number}");
     }

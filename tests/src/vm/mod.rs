@@ -18,7 +18,7 @@ pub use initramfs::Initramfs;
 pub use write_log::WriteLog;
 
 /// Longest that a machine may take to say the next line. Emulation is slow, and the host may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A running machine whose serial console is read line by line. Dropping it cuts its power.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Vm {
             "-nographic",
             "-nodefaults",
         ])
-        .args(["-no-reboot", "-serial", "stdio", "-append", "console=ttyS0 quiet panic=1"])
+        .args(["-no-reboot", "-serial", "stdio", "-append", "console=ttyS0 loglevel=1 panic=1"])
         .arg("-kernel")
         .arg(kernel())
         .arg("-initrd")

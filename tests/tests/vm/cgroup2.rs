@@ -11,7 +11,7 @@ const SAY: &str = r#"
 say() { name=$1; shift; echo "$name=$("$@" 2>&1 | tr -s '\n\t ' ' ')"; }
 export CONTAINERD_ADDRESS=/run/c.sock
 mount -t ext4 /dev/vda /data
-PATH=/bin containerd --root /data/root --state /run/state --address /run/c.sock --log-level warn &
+PATH=/bin containerd --root /data/root --state /run/state --address /run/c.sock --log-level warn >/run/log 2>&1 &
 until ctr version >/dev/null 2>&1; do sleep 0.2; done
 echo "import=$(ctr images import --local /busybox.tar >/dev/null 2>&1; echo $?)"
 "#;
@@ -43,6 +43,8 @@ sleep 2
 ctr tasks rm limited; ctr containers rm limited hungry
 say containers ctr containers ls -q
 say cgroups sh -c 'ls -d /sys/fs/cgroup/default/*/ 2>/dev/null'
+cat /run/log
+echo
 echo END=
 sleep 1000"#
     );

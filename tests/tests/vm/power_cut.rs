@@ -42,8 +42,8 @@ fn run_until_cut(disk: &Disk, log: &WriteLog) -> usize {
     initramfs.program(Path::new(env!("CARGO_BIN_EXE_make-steps")), "make-steps");
     let packed = initramfs.pack(
         "mount -t ext4 /dev/vda /data || echo MOUNT FAILED\n\
-         containerd --root /data/root --state /run/state --address /run/c.sock --log-level warn &\n\
-         make-steps /run/c.sock\n\
+         containerd --root /data/root --state /run/state --address /run/c.sock --log-level warn >/run/log 2>&1 &\n\
+         make-steps /run/c.sock || cat /run/log\n\
          poweroff -f",
     );
     let mut vm = Vm::boot(&packed, &disk.path(), Some(&log.path()));
