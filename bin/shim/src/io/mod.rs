@@ -14,18 +14,26 @@ mod relay;
 mod target;
 
 pub(crate) use console::ConsoleSocket;
-pub(crate) use open::{open_stdio, pipe};
+pub(crate) use open::{open_stdin, open_stdio, pipe};
 pub(crate) use relay::{Progress, Relay, Side, Sink};
 pub(crate) use target::{Logger, Target};
 
 use crate::shim::Step;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// A relay to start once there is a process; `None` stands for its terminal.
 #[derive(Debug)]
 pub(crate) enum Plan {
-    Output { from: Option<OwnedFd>, to: Sink },
-    Input { from: OwnedFd, to: Option<OwnedFd> },
+    Output {
+        from: Option<OwnedFd>,
+        to: Sink,
+    },
+    /// The path is opened only then: that is when the client's own opening succeeds.
+    Input {
+        from: PathBuf,
+        to: Option<OwnedFd>,
+    },
 }
 
 /// The stdio of one process.
@@ -36,6 +44,7 @@ pub(crate) struct ProcessIo {
     pub(crate) plans: Vec<Plan>,
     /// Keeps stdin open between clients, until `CloseIO`.
     pub(crate) stdin_writer: Option<OwnedFd>,
+    pub(crate) is_stdin_closed: bool,
     pub(crate) console: Option<ConsoleSocket>,
     /// The terminal, for resizing.
     pub(crate) master: Option<OwnedFd>,

@@ -8,7 +8,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A pipe as (reader, writer).
 pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
@@ -42,31 +42,40 @@ pub(crate) fn open_stdio(stdio: &Stdio, owner: (u32, u32)) -> Result<ProcessIo> 
             }
         }
     }
-    open_stdin(stdio, owner, &mut io)?;
+    plan_stdin(stdio, owner, &mut io)?;
     Ok(io)
 }
 
-fn open_stdin(stdio: &Stdio, owner: (u32, u32), io: &mut ProcessIo) -> Result<()> {
+fn plan_stdin(stdio: &Stdio, owner: (u32, u32), io: &mut ProcessIo) -> Result<()> {
     if stdio.stdin.is_empty() {
         return Ok(());
     }
-    let path = Path::new(stdio.stdin.strip_prefix("fifo://").unwrap_or(&stdio.stdin));
-    let context = |error| Error::io(format!("failed to open stdin fifo {}", path.display()), error);
-    let from = sys::fifo::open_reader(path).map_err(context)?;
-    if sys::fifo::is_fifo(path).map_err(context)? {
-        io.stdin_writer = Some(sys::fifo::open_writer(path).map_err(context)?);
-    }
+    let from = PathBuf::from(stdio.stdin.strip_prefix("fifo://").unwrap_or(&stdio.stdin));
+    std::fs::metadata(&from).map_err(|error| stdin_error(&from, error))?;
     let to = if stdio.terminal {
         None
     } else {
         let (reader, writer) = pipe()?;
-        rustix::io::ioctl_fionbio(&writer, true).map_err(|error| context(error.into()))?;
+        rustix::io::ioctl_fionbio(&writer, true).map_err(|error| stdin_error(&from, error.into()))?;
         chown(&reader, owner)?;
         io.child[0] = Some(reader);
         Some(writer)
     };
     io.plans.push(Plan::Input { from, to });
     Ok(())
+}
+
+/// Opens the client's stdin: the end to read from, and for a fifo one that keeps it open.
+pub(crate) fn open_stdin(path: &Path) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    let context = |error| stdin_error(path, error);
+    let reader = sys::fifo::open_reader(path).map_err(context)?;
+    let is_fifo = sys::fifo::is_fifo(path).map_err(context)?;
+    let writer = is_fifo.then(|| sys::fifo::open_writer(path)).transpose().map_err(context)?;
+    Ok((reader, writer))
+}
+
+fn stdin_error(path: &Path, error: std::io::Error) -> Error {
+    Error::io(format!("failed to open stdin fifo {}", path.display()), error)
 }
 
 fn chown(fd: &OwnedFd, (user, group): (u32, u32)) -> Result<()> {

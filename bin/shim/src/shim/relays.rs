@@ -1,11 +1,11 @@
 //! The relays of processes in the event loop, from preparation to the last byte.
 
 use super::{Shim, Source};
-use crate::io::{Logger, Plan, ProcessIo, Progress, Relay, Side, Sink, Target, open_stdio, pipe};
+use crate::io::{Logger, Plan, ProcessIo, Progress, Relay, Side, Sink, Target, open_stdin, open_stdio, pipe};
 use crate::log::warning;
 use crate::task::ProcessKey;
 use model::{Error, Result};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use sys::cgroup::OomWatch;
@@ -16,6 +16,8 @@ use sys::process::Extras;
 const LOGGER_READY: Duration = Duration::from_secs(30);
 /// How long a logger may take to end after it was asked to.
 const LOGGER_END: Duration = Duration::from_secs(2);
+/// How long after `Create` stdin is opened, if `Start` does not come first.
+const STDIN: Duration = Duration::from_millis(100);
 /// Between looks at a terminal nobody has open, and at fifos nobody reads yet.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -142,31 +144,64 @@ impl Shim {
     }
 
     /// Starts copying for a process that now exists.
-    pub(crate) fn start_relays(&mut self, key: &ProcessKey) -> std::io::Result<()> {
+    ///
+    /// Stdin of a first process waits for `Start`, or a moment: a client whose input ends
+    /// before it has heard of its task has no way to say so (Go's `ctr` then hangs).
+    pub(crate) fn start_relays(&mut self, key: &ProcessKey) -> Result<()> {
         let Some(io) = self.io(key) else { return Ok(()) };
-        let plans = std::mem::take(&mut io.plans);
-        let terminal = io.master.as_ref().map(AsFd::as_fd).map(|fd| fd.try_clone_to_owned()).transpose()?;
-        let or_terminal = |fd: Option<OwnedFd>| match (fd, &terminal) {
-            (Some(fd), _) => Ok(fd),
-            (None, Some(terminal)) => terminal.try_clone(),
-            (None, None) => Err(std::io::Error::other("the process has no terminal")),
-        };
-        for plan in plans {
-            let relay = match plan {
-                Plan::Output { from, to } => Relay::new(key.clone(), or_terminal(from)?, to, false),
-                Plan::Input { from, to } => Relay::new(key.clone(), from, Sink::Stream(or_terminal(to)?), true),
-            };
-            // A file as stdin is always readable, which epoll does not do.
-            let polled = self.poller.add(&relay.from, self.next_token, Interest::ReadOnce);
-            let token = self.add_source(Source::Relay(Box::new(relay)));
-            if let Some(io) = self.io(key) {
-                io.relays.push(token);
-            }
-            if polled.is_err() {
-                self.soon(Box::new(move |shim| shim.pump(token)));
+        for plan in io.plans.extract_if(.., |plan| matches!(plan, Plan::Output { .. })).collect::<Vec<_>>() {
+            if let Plan::Output { from, to } = plan {
+                let from = self.or_terminal(key, from)?;
+                self.start_relay(Relay::new(key.clone(), from, to, false));
             }
         }
+        if !key.is_init() {
+            return self.start_input(key);
+        }
+        let key = key.clone();
+        self.after(STDIN, move |shim| shim.start_input_or_warn(&key));
         Ok(())
+    }
+
+    /// Starts copying stdin, if that has not been done.
+    pub(crate) fn start_input_or_warn(&mut self, key: &ProcessKey) {
+        if let Err(error) = self.start_input(key) {
+            warning!("{}: {error}", key.id());
+        }
+    }
+
+    fn start_input(&mut self, key: &ProcessKey) -> Result<()> {
+        let Some(io) = self.io(key) else { return Ok(()) };
+        if let Some(Plan::Input { from, to }) = io.plans.pop_if(|plan| matches!(plan, Plan::Input { .. })) {
+            let (reader, writer) = open_stdin(&from)?;
+            let to = self.or_terminal(key, to)?;
+            let Some(io) = self.io(key) else { return Ok(()) };
+            io.stdin_writer = writer.filter(|_| !io.is_stdin_closed);
+            self.start_relay(Relay::new(key.clone(), reader, Sink::Stream(to), true));
+        }
+        Ok(())
+    }
+
+    /// `fd`, or the terminal of the process in its place.
+    fn or_terminal(&mut self, key: &ProcessKey, fd: Option<OwnedFd>) -> Result<OwnedFd> {
+        let terminal = || self.io(key)?.master.as_ref().map(OwnedFd::try_clone);
+        match fd.map(Ok).or_else(terminal) {
+            Some(fd) => fd.map_err(|error| Error::io("duplicate terminal", error)),
+            None => Err(Error::internal(format!("{} has no terminal", key.id()))),
+        }
+    }
+
+    fn start_relay(&mut self, relay: Relay) {
+        // A file as stdin is always readable, which epoll does not do.
+        let polled = self.poller.add(&relay.from, self.next_token, Interest::ReadOnce);
+        let owner = relay.owner.clone();
+        let token = self.add_source(Source::Relay(Box::new(relay)));
+        if let Some(io) = self.io(&owner) {
+            io.relays.push(token);
+        }
+        if polled.is_err() {
+            self.soon(Box::new(move |shim| shim.pump(token)));
+        }
     }
 
     /// Lets a relay copy, and arms what it then waits for.
@@ -260,7 +295,13 @@ impl Shim {
     pub(crate) fn finish_relays(&mut self, key: &ProcessKey) {
         let Some(io) = self.io(key) else { return };
         io.stdin_writer = None;
-        for token in io.relays.clone() {
+        for plan in std::mem::take(&mut io.plans) {
+            if let Plan::Input { from, .. } = plan {
+                // Lets a client go that waits for somebody to open its fifo.
+                drop(open_stdin(&from));
+            }
+        }
+        for token in self.io(key).map(|io| io.relays.clone()).unwrap_or_default() {
             match self.sources.get(&token) {
                 Some(Source::Relay(relay)) if relay.is_input => self.end_relay(token),
                 Some(Source::Relay(relay)) => {

@@ -77,7 +77,7 @@ impl Shim {
             let master = socket.receive().map_err(|error| Error::io("failed to retrieve console master", error))?;
             process.io.master = Some(master);
         }
-        self.start_relays(key).map_err(|error| Error::io("failed to start io copy", error))
+        self.start_relays(key).map_err(|error| error.context("failed to start io copy"))
     }
 
     /// Gives up the stdio of a process that came to nothing.

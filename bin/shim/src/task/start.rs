@@ -54,6 +54,8 @@ impl Shim {
     fn run_start(&mut self, reply: Reply, id: String) {
         let Some(container) = self.containers.get_mut(&id) else { return };
         container.init.is_starting = true;
+        self.start_input_or_warn(&ProcessKey::init(&id));
+        let Some(container) = self.containers.get_mut(&id) else { return };
         let runc = container.runc.clone();
         let mut command = runc.command();
         command.arg("start").arg(&id);

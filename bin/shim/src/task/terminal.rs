@@ -24,6 +24,7 @@ impl Shim {
     pub(super) fn close_io(&mut self, request: &CloseIoRequest) -> Result<()> {
         let process = self.process(&request.id, &request.exec_id)?;
         process.io.stdin_writer = None;
+        process.io.is_stdin_closed = true;
         Ok(())
     }
 }
