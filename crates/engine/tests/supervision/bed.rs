@@ -20,6 +20,9 @@ use tokio::time;
 
 pub(crate) const SPEC: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 
+/// Passes the events of tasks.
+const TASKS: &str = "topic~=\"^/tasks/\"";
+
 /// Directories, a namespace and a shim; survives the death of the engines opened in it.
 pub(crate) struct Bed {
     traces: Traces,
@@ -88,6 +91,14 @@ impl Bed {
     pub(crate) async fn open(&self) -> Running {
         Running::open(config(self.folder(), &self.shim), self.namespace()).await
     }
+
+    /// Opens an engine with a subscriber from before its first event.
+    pub(crate) async fn open_subscribed(&self) -> (Running, Subscription) {
+        let exchange = Arc::new(Exchange::new());
+        let events = exchange.subscribe(&[TASKS.to_owned()]).unwrap();
+        let running = Running::open_on(config(self.folder(), &self.shim), self.namespace(), exchange).await;
+        (running, events)
+    }
 }
 
 impl Drop for Bed {
@@ -115,7 +126,10 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn open(config: EngineConfig, namespace: &str) -> Self {
-        let exchange = Arc::new(Exchange::new());
+        Self::open_on(config, namespace, Arc::new(Exchange::new())).await
+    }
+
+    async fn open_on(config: EngineConfig, namespace: &str, exchange: Arc<Exchange>) -> Self {
         let scope = Scope::new(Namespace::new(namespace).unwrap());
         let mut store_config = StoreConfig::new(&config.root);
         store_config.gc = None;
@@ -190,7 +204,7 @@ impl Running {
     }
 
     pub(crate) fn events(&self) -> Subscription {
-        self.engine.exchange().subscribe(&["topic~=\"^/tasks/\"".to_owned()]).unwrap()
+        self.engine.exchange().subscribe(&[TASKS.to_owned()]).unwrap()
     }
 }
 

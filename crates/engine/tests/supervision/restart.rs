@@ -1,7 +1,7 @@
 //! The daemon dies, by choice or by kill -9, and the next one takes over what lives and removes the rest.
 
 use crate::{
-    bed::{Bed, Running, for_each_shim, run},
+    bed::{Bed, Running, for_each_shim, next, run},
     crash::shim_pid,
 };
 use engine::{ProcessId, Status};
@@ -15,6 +15,7 @@ use std::{
 use tests::{Impl, eventually};
 
 for_each_shim! {
+    a_creator_that_goes_away_leaves_nothing,
     running_and_stopped_tasks_are_adopted_and_dead_ones_buried,
     a_shim_without_a_task_is_ended,
     a_hung_shim_is_adopted_and_holds_up_nobody,
@@ -49,6 +50,66 @@ fn running_and_stopped_tasks_are_adopted_and_dead_ones_buried(shim: Impl) {
             daemon.end(id).await;
         }
         eventually("the work directory of another boot to go", || !work.exists());
+    });
+    bed.assert_clean();
+}
+
+/// An exit that no daemon sees is kept by our shim and delivered to the next one. Go's drops it.
+#[test]
+fn an_exit_while_no_daemon_runs_is_not_lost() {
+    let bed = Bed::new(Impl::Ours);
+    run(async {
+        bed.open().await.run("c", &["sh", "-c", "while [ ! -e /dev/end ]; do sleep 0.01; done; exit 5"]).await;
+    });
+    let rootfs = bed.bundle("c").join("rootfs");
+    assert!(rootfs.exists());
+    let pid = shim_pid(&bed, "c");
+    // The container's own /dev, through its init, the shim's child.
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let init = children.split_whitespace().next().unwrap().to_owned();
+    fs::write(format!("/proc/{init}/root/dev/end"), "").unwrap();
+    eventually("the container to end", || !Path::new(&format!("/proc/{init}/root/dev")).exists());
+    run(async {
+        let (daemon, mut events) = bed.open_subscribed().await;
+        let mut event = next(&mut events).await;
+        while event != "/tasks/exit c" {
+            event = next(&mut events).await;
+        }
+        let exit = daemon.engine.delete_task(&daemon.scope, "c").await.unwrap();
+        assert_eq!(exit.status, 5);
+        assert_eq!(next(&mut events).await, "/tasks/delete c");
+    });
+    bed.assert_clean();
+}
+
+fn a_creator_that_goes_away_leaves_nothing(shim: Impl) {
+    let bed = Bed::new(shim);
+    run(async {
+        let daemon = bed.open().await;
+        daemon.container("c", &["sleep", "1000"]);
+        for delay in [0, 2, 10, 30, 60] {
+            let (engine, scope, task) = (daemon.engine.clone(), daemon.scope.clone(), daemon.task("c"));
+            let creator = tokio::spawn(async move { engine.create_task(&scope, task).await });
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            creator.abort();
+            match creator.await {
+                // It was faster.
+                Ok(created) => {
+                    created.unwrap();
+                    daemon.engine.delete_task(&daemon.scope, "c").await.unwrap();
+                }
+                Err(_) => tokio::task::block_in_place(|| bed.assert_clean()),
+            }
+        }
+        // The name is free.
+        eventually("the last creator's task to be gone", || {
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current()
+                    .block_on(daemon.engine.create_task(&daemon.scope, daemon.task("c")))
+                    .is_ok()
+            })
+        });
+        daemon.engine.delete_task(&daemon.scope, "c").await.unwrap();
     });
     bed.assert_clean();
 }
