@@ -217,10 +217,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads what is there; `false` at the end of the connection.
+    /// Reads what is there, up to a bound, as others want to run too; `false` at the end of the connection.
     fn receive(&self) -> bool {
         let mut chunk = [0; 8192];
-        loop {
+        for _ in 0..16 {
             match self.stream.try_read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(read) => self.dispatch(&chunk[..read]),
@@ -229,6 +229,7 @@ impl Shared {
                 Err(_) => return false,
             }
         }
+        true
     }
 
     fn dispatch(&self, bytes: &[u8]) {

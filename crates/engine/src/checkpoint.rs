@@ -175,3 +175,49 @@ impl Drop for Scratch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Namespace;
+    use std::sync::Arc;
+    use store::{NoEvents, StoreConfig};
+
+    #[test]
+    fn images_survive_the_way_through_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = StoreConfig::new(folder.path().join("root"));
+        config.gc = None;
+        let store = Store::open(config, Arc::new(NoEvents)).unwrap();
+        let scope = Scope::new(Namespace::new("default").unwrap());
+        let (images, restored) = (folder.path().join("images"), folder.path().join("restored"));
+        for path in [&images, &restored] {
+            fs::create_dir(path).unwrap();
+        }
+        fs::write(images.join("pages-1.img"), vec![7; 100_000]).unwrap();
+        fs::create_dir(images.join("descriptors")).unwrap();
+        let written = write_folder(&store, &scope, &images).unwrap();
+        assert_eq!(written.media_type, IMAGE);
+        // The same once more is the same blob.
+        assert_eq!(write_folder(&store, &scope, &images).unwrap().digest, written.digest);
+        unpack(&store, &scope, &written).unwrap()(&restored).unwrap();
+        assert_eq!(fs::read(restored.join("pages-1.img")).unwrap(), vec![7; 100_000]);
+        assert!(restored.join("descriptors").is_dir());
+
+        let other = Descriptor { media_type: "text/plain".to_owned(), ..written.clone() };
+        assert_eq!(unpack(&store, &scope, &other).err().unwrap().kind(), Kind::Unknown);
+        let from_path = Descriptor { annotations: [(FROM_PATH.to_owned(), "/x".to_owned())].into(), ..written };
+        assert_eq!(unpack(&store, &scope, &from_path).err().unwrap().kind(), Kind::Unimplemented);
+    }
+
+    #[test]
+    fn options_of_other_runtimes_name_no_folder() {
+        let options = runc::Options { criu_image_path: "/images".to_owned(), ..Default::default() };
+        let any = |name: String| Some(Any { type_url: name, value: options.encode_to_vec() });
+        let task = |options| CreateTask { options, ..CreateTask::default() };
+        assert_eq!(named_folder(&task(any(runc::Options::full_name()))).unwrap(), "/images");
+        assert_eq!(named_folder(&task(any("runtimeoptions.v1.Options".to_owned()))).unwrap(), "");
+        assert_eq!(named_folder(&task(None)).unwrap(), "");
+        assert!(chosen_folder(any("other".to_owned()).as_ref()).is_err());
+    }
+}

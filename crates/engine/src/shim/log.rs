@@ -42,10 +42,10 @@ struct Reader {
 }
 
 impl Reader {
-    /// Takes what is in the pipe now.
+    /// Takes what is in the pipe now, or as much as a pipe holds: others want to run too.
     fn drain(&mut self) -> io::Result<()> {
         let mut chunk = [0; 4096];
-        loop {
+        for _ in 0..16 {
             match self.pipe.try_read(&mut chunk) {
                 Ok(0) => return Ok(()),
                 Ok(read) => split(&chunk[..read], &mut self.line, &mut |line| {
@@ -56,6 +56,7 @@ impl Reader {
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 }
 

@@ -14,5 +14,5 @@ pub(crate) use binary::Binary;
 pub(crate) use bootstrap::Bootstrap;
 pub(crate) use connection::{Connections, Shared, remove_stale_socket};
 pub(crate) use log::follow as follow_log;
-pub(crate) use process::shim_processes;
+pub(crate) use process::{ShimProcess, shim_processes};
 pub(crate) use runtime::Runtimes;

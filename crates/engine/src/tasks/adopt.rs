@@ -14,7 +14,7 @@
 use super::{Key, Reservation, Supervisor, Task, supervisor::blocking};
 use crate::{
     bundle::Bundle,
-    shim::{Bootstrap, follow_log, remove_stale_socket, shim_processes},
+    shim::{Bootstrap, ShimProcess, follow_log, remove_stale_socket, shim_processes},
 };
 use model::{Kind, Result};
 use proto::shim::containerd::task::v3 as wire;
@@ -36,6 +36,14 @@ const CREATING: Duration = Duration::from_secs(2);
 /// How long a shim takes at most between binding its socket and listening on it.
 const STARTING: Duration = Duration::from_secs(10);
 
+/// What became of a bundle.
+enum Found {
+    /// Nothing is left of it.
+    Gone,
+    /// It is a task; the pid of its shim, if the shim said.
+    Task(Option<u32>),
+}
+
 /// Whether a sandbox of this namespace and id is on record.
 pub(crate) type IsSandbox = dyn Fn(&str, &str) -> bool + Send + Sync;
 
@@ -45,6 +53,8 @@ impl Supervisor {
     /// # Errors
     /// When the bundles cannot be listed.
     pub(crate) fn adopt_all(self: &Arc<Self>, is_sandbox: &Arc<IsSandbox>) -> Result<()> {
+        // Before anyone can start more of them.
+        let shims = shim_processes(&self.config.address);
         let limit = Arc::new(Semaphore::new(AT_ONCE));
         let mut adoptions = JoinSet::new();
         for bundle in self.bundles.list()? {
@@ -58,21 +68,21 @@ impl Supervisor {
         }
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let in_use: HashSet<u32> = adoptions.join_all().await.into_iter().flatten().collect();
-            this.sweep(in_use).await;
+            let found = adoptions.join_all().await;
+            this.sweep(leaked(shims, &found)).await;
         });
         Ok(())
     }
 
-    /// Decides about one bundle; the pid of the shim that serves it, if one does.
-    async fn adopt(self: Arc<Self>, bundle: Bundle, slot: Reservation, is_sandbox: Arc<IsSandbox>) -> Option<u32> {
+    /// Decides about one bundle.
+    async fn adopt(self: Arc<Self>, bundle: Bundle, slot: Reservation, is_sandbox: Arc<IsSandbox>) -> Found {
         let bootstrap = match Bootstrap::of(&bundle) {
             Ok(bootstrap) => bootstrap,
             Err(error) => {
                 tracing::info!(namespace = bundle.namespace, id = bundle.id, %error, "start was cut off: removing its bundle");
                 self.kill_strays(&bundle).await;
                 self.remove_wreck(&bundle).await;
-                return None;
+                return Found::Gone;
             }
         };
         let task = match self.reconnect(&bundle, &bootstrap).await {
@@ -80,7 +90,7 @@ impl Supervisor {
             Err(error) => {
                 tracing::warn!(namespace = bundle.namespace, id = bundle.id, %error, "shim is gone");
                 self.clean_up_bundle(&bundle, bundle.read_runtime().as_deref(), slot).await;
-                return None;
+                return Found::Gone;
             }
         };
         let pid = self.identify(&task).await;
@@ -88,11 +98,11 @@ impl Supervisor {
             tracing::info!(namespace = bundle.namespace, id = bundle.id, "ending a shim without a task");
             self.give_up(&task).await;
             self.remove_wreck(&bundle).await;
-            return None;
+            return Found::Gone;
         }
         slot.fulfil(Arc::clone(&task));
         self.watch(&task);
-        pid
+        Found::Task(pid)
     }
 
     async fn reconnect(&self, bundle: &Bundle, bootstrap: &Bootstrap) -> Result<Task> {
@@ -141,19 +151,17 @@ impl Supervisor {
         }
     }
 
-    /// Removes what has no bundle: shims not `in_use`, work directories, half-removed bundles, sockets.
-    async fn sweep(&self, in_use: HashSet<u32>) {
+    /// Removes what has no bundle: the `leaked` shims, work directories, half-removed bundles, sockets.
+    async fn sweep(&self, leaked: Vec<ShimProcess>) {
         for socket in old_sockets(&self.config.socket_dir) {
             remove_stale_socket(&format!("unix://{}", socket.display())).await;
         }
-        let (bundles, address) = (self.bundles.clone(), self.config.address.clone());
+        let bundles = self.bundles.clone();
         let swept = blocking(move || {
-            for shim in shim_processes(&address) {
-                // A bundle made since the scan is a new task's.
-                if !in_use.contains(&shim.pid) && !bundles.bundle(&shim.namespace, &shim.id).exists() {
-                    tracing::info!(pid = shim.pid, namespace = shim.namespace, id = shim.id, "killing a leaked shim");
-                    shim.kill()?;
-                }
+            // One that has a bundle, of its first task, was dealt with when that was looked at.
+            for shim in leaked.iter().filter(|shim| !bundles.bundle(&shim.namespace, &shim.id).exists()) {
+                tracing::info!(pid = shim.pid, namespace = shim.namespace, id = shim.id, "killing a leaked shim");
+                shim.kill()?;
             }
             bundles.sweep()
         });
@@ -163,6 +171,23 @@ impl Supervisor {
             Err(error) => tracing::warn!(%error, "sweep after restart"),
         }
     }
+}
+
+/// Those of the `shims` there were that serve no task. None if a task's shim did not say who it is:
+/// it may serve a pod whose first container is gone.
+fn leaked(mut shims: Vec<ShimProcess>, found: &[Found]) -> Vec<ShimProcess> {
+    let mut in_use = HashSet::new();
+    for found in found {
+        match found {
+            Found::Gone => {}
+            Found::Task(Some(pid)) => {
+                in_use.insert(*pid);
+            }
+            Found::Task(None) => return Vec::new(),
+        }
+    }
+    shims.retain(|shim| !in_use.contains(&shim.pid));
+    shims
 }
 
 /// The sockets in `folder` that are old enough for their shim to listen by now.

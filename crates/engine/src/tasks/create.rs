@@ -74,7 +74,7 @@ impl Supervisor {
         let (made, content, gid) = (bundle.clone(), new.spec.take(), spec.remapped_gid());
         let checkpoint = std::mem::replace(&mut new.checkpoint, Restore::Folder(String::new()));
         let checkpoint = blocking(move || {
-            made.create(content.as_ref(), gid)?;
+            make(&made, content.as_ref(), gid)?;
             prepare_checkpoint(&made, checkpoint)
         })
         .await?;
@@ -189,6 +189,18 @@ impl Supervisor {
         self.give_up(task).await;
         self.remove_wreck(&task.bundle).await;
         drop(ending);
+    }
+}
+
+/// Makes the bundle. One that is there, while the task's slot was free, could not be removed
+/// when its task ended: that is tried again.
+fn make(bundle: &Bundle, spec: Option<&Any>, remapped_gid: Option<u32>) -> Result<()> {
+    match bundle.create(spec, remapped_gid) {
+        Err(error) if error.is_already_exists() => {
+            remove(bundle)?;
+            bundle.create(spec, remapped_gid)
+        }
+        other => other,
     }
 }
 
