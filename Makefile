@@ -59,14 +59,10 @@ lint: ## Formatting and clippy, warnings as errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-.PHONY: fuzz
-fuzz: ## A short run of every fuzz target
-	scripts/fuzz.sh
-
 .PHONY: install
 install: build ## Install binaries and the systemd unit under PREFIX
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin target/release/containerd target/release/ctr $(SHIM)
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system containerd.service
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system packaging/containerd.service
 
 .PHONY: uninstall
 uninstall: ## Remove what install put there

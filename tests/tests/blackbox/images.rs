@@ -25,7 +25,10 @@ fn import_unpacks(bed: &mut Bed) {
     let keys = ctr.names("snapshots ls");
     assert_eq!(keys.len(), 3, "one committed snapshot for each layer: {keys:?}");
     let blobs = ctr.names("content ls");
-    assert_eq!(blobs.len(), 6, "index, manifest, config and three layers: {blobs:?}");
+    let parts = image::busybox(BUSYBOX).blobs();
+    for part in parts.layers.iter().chain([&parts.config, &parts.manifest]) {
+        assert!(blobs.contains(&image::digest(part)), "{blobs:?}");
+    }
 }
 
 fn docker_archive(bed: &mut Bed) {

@@ -7,6 +7,7 @@ use crate::output::line;
 use clap::Args;
 use client::Reply as _;
 use proto::api::containerd::services::images::v1::{Image, UpdateImageRequest};
+use proto::api::containerd::types::Descriptor;
 
 /// Flags of `ctr images label`.
 #[derive(Debug, Args)]
@@ -33,7 +34,8 @@ impl Label {
             false => labels.keys().map(|key| format!("labels.{key}")).collect(),
         };
         let request = UpdateImageRequest {
-            image: Some(Image { name: self.name, labels, ..Image::default() }),
+            // Go's daemon looks into the target before it looks at the mask.
+            image: Some(Image { name: self.name, labels, target: Some(Descriptor::default()), ..Image::default() }),
             update_mask: Some(prost_types::FieldMask { paths }),
             source_date_epoch: None,
         };
