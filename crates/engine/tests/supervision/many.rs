@@ -2,7 +2,7 @@
 
 use crate::bed::{Bed, for_each_shim, run, subject};
 use engine::ProcessId;
-use std::{collections::HashMap, fs, sync::Arc};
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
 use tests::Impl;
 
 for_each_shim! { thirty_two_at_once_each_in_order }
@@ -14,7 +14,6 @@ fn thirty_two_at_once_each_in_order(shim: Impl) {
     run(async {
         let daemon = Arc::new(bed.open().await);
         let mut events = daemon.events();
-        let before = sockets();
         let running: Vec<_> = (0..COUNT)
             .map(|n| {
                 let daemon = Arc::clone(&daemon);
@@ -24,8 +23,9 @@ fn thirty_two_at_once_each_in_order(shim: Impl) {
         for task in running {
             task.await.unwrap();
         }
-        // Ours to the shim, and the shim's to us for its events.
-        assert!(sockets() - before <= 2 * COUNT, "{} sockets for {COUNT} containers", sockets() - before);
+        for n in 0..COUNT {
+            assert_eq!(connections(&bed.bundle(&format!("c{n}"))), 1, "c{n}");
+        }
         assert_eq!(daemon.engine.list_tasks(&daemon.scope).await.unwrap().len(), COUNT);
         assert_eq!(daemon.engine.metrics(&daemon.scope, &[]).await.unwrap().len(), COUNT);
         let ending: Vec<_> = (0..COUNT)
@@ -57,8 +57,13 @@ fn thirty_two_at_once_each_in_order(shim: Impl) {
     bed.assert_clean();
 }
 
-/// How many sockets this process has open.
-fn sockets() -> usize {
-    let links = fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-    links.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+/// How many connections the shim of `bundle` has accepted and still has.
+fn connections(bundle: &Path) -> usize {
+    const CONNECTED: &str = "03";
+    let bootstrap: serde_json::Value =
+        serde_json::from_slice(&fs::read(bundle.join("bootstrap.json")).unwrap()).unwrap();
+    let path = bootstrap["address"].as_str().unwrap().strip_prefix("unix://").unwrap();
+    let table = fs::read_to_string("/proc/net/unix").unwrap();
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row.get(5) == Some(&CONNECTED) && row.get(7) == Some(&path)).count()
 }
