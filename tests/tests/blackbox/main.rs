@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
 mod bad_content;
+mod bad_images;
 mod bad_layers;
 mod bad_requests;
+mod bad_starts;
 mod clients;
 mod containers;
 mod content;
