@@ -78,7 +78,7 @@ fn spawn(identity: &Identity, listener: OwnedFd) -> Result<Child> {
     if identity.debug {
         command.arg("-debug");
     }
-    sys::process::spawn(&mut command, &Extras { fds: vec![listener], dies_with_parent: false })
+    sys::process::spawn(&mut command, &Extras { fds: vec![listener], ..Extras::default() })
         .map_err(|error| Error::io(format!("start {}", executable.display()), error))
 }
 

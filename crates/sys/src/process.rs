@@ -1,6 +1,6 @@
 //! Child processes: starting them with exactly the descriptors they need, and reaping.
 
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit};
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
@@ -16,6 +16,21 @@ pub struct Extras {
     pub fds: Vec<OwnedFd>,
     /// Whether the child is killed when its parent dies.
     pub dies_with_parent: bool,
+    /// The limit of open files the child gets, where ours is not for it.
+    pub file_limit: Option<FileLimit>,
+}
+
+/// A limit of open files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileLimit(Rlimit);
+
+/// Raises our limit of open files as far as it goes, and gives what it was, for
+/// [`Extras::file_limit`]: programs that use `select` break under a high one.
+pub fn raise_file_limit() -> FileLimit {
+    let before = getrlimit(Resource::Nofile);
+    // Refused at worst, and then all is as before.
+    let _best_effort = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
+    FileLimit(before)
 }
 
 /// Starts `command` with `extras`.
@@ -43,10 +58,11 @@ pub fn spawn(command: &mut Command, extras: &Extras) -> io::Result<Child> {
         }
     }
     let raw: Vec<RawFd> = sources.iter().map(|fd| fd.as_raw_fd()).collect();
-    if extras.dies_with_parent || !raw.is_empty() {
+    let limit = extras.file_limit;
+    if extras.dies_with_parent || limit.is_some() || !raw.is_empty() {
         let (dies, parent) = (extras.dies_with_parent, rustix::process::getpid());
         // SAFETY: the closure runs between fork and exec and only makes system calls
-        // (prctl, getppid, dup2), all async-signal-safe; it neither allocates nor locks.
+        // (prctl, getppid, setrlimit, dup2), all async-signal-safe; it neither allocates nor locks.
         unsafe {
             command.pre_exec(move || {
                 if dies {
@@ -55,6 +71,9 @@ pub fn spawn(command: &mut Command, extras: &Extras) -> io::Result<Child> {
                     if rustix::process::getppid() != Some(parent) {
                         return Err(io::Error::from_raw_os_error(libc::ESRCH));
                     }
+                }
+                if let Some(FileLimit(limit)) = &limit {
+                    setrlimit(Resource::Nofile, *limit)?;
                 }
                 for (target, &source) in (FIRST_EXTRA_FD..).zip(&raw) {
                     if libc::dup2(source, target) < 0 {
@@ -181,7 +200,7 @@ mod tests {
         let (two_read, two_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo a >&3; echo b >&4"]).stdin(Stdio::null());
-        let extras = Extras { fds: vec![one_write, two_write], dies_with_parent: true };
+        let extras = Extras { fds: vec![one_write, two_write], dies_with_parent: true, file_limit: None };
         let mut child = spawn(&mut command, &extras).unwrap();
         assert!(is_child(child.id()));
         drop(extras);
@@ -195,9 +214,18 @@ mod tests {
         assert!(!is_child(child.id()));
 
         let (_read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let extras = Extras { fds: vec![write], dies_with_parent: false };
+        let extras = Extras { fds: vec![write], ..Extras::default() };
         let error = spawn(&mut Command::new("/nonexistent/program"), &extras).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_child_gets_its_own_limit_of_open_files() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "ulimit -n"]).stdout(Stdio::piped());
+        let limit = FileLimit(Rlimit { current: Some(123), maximum: getrlimit(Resource::Nofile).maximum });
+        let child = spawn(&mut command, &Extras { file_limit: Some(limit), ..Extras::default() }).unwrap();
+        assert_eq!(child.wait_with_output().unwrap().stdout, b"123\n");
     }
 
     #[test]

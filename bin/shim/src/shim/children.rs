@@ -67,7 +67,8 @@ impl Shim {
         let program = command.get_program().to_string_lossy().into_owned();
         // A runtime left alone by a shim that was killed would finish behind the back of
         // the clean-up that follows.
-        let child = sys::process::spawn(&mut command, &Extras { fds: Vec::new(), dies_with_parent: true });
+        let extras = Extras { dies_with_parent: true, file_limit: Some(self.file_limit), ..Extras::default() };
+        let child = sys::process::spawn(&mut command, &extras);
         // With the command go our copies of the descriptors it gave to the child.
         drop(command);
         match child {

@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use steps::Timers;
 use sys::poll::{Interest, Poller, Ready};
+use sys::process::FileLimit;
 use sys::signal::Signals;
 
 /// How long events may still find their way out after `Shutdown`.
@@ -64,6 +65,8 @@ pub(crate) struct Shim {
     pub(crate) publisher: Publisher,
     pub(crate) poller: Poller,
     signals: Signals,
+    /// What children get, as ours is raised: a group of containers has many pipes.
+    file_limit: FileLimit,
     listener: Option<OwnedFd>,
     sources: HashMap<u64, Source>,
     next_token: u64,
@@ -119,6 +122,7 @@ impl Shim {
             pids: HashMap::new(),
             poller,
             signals,
+            file_limit: sys::process::raise_file_limit(),
             listener: Some(listener),
             sources: HashMap::new(),
             next_token: FIRST_TOKEN,

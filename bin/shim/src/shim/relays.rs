@@ -63,7 +63,14 @@ impl Shim {
         // Whichever comes first, the answer or the end of patience, takes it.
         let then = std::rc::Rc::new(std::cell::Cell::new(Some(then)));
         let late = std::rc::Rc::clone(&then);
-        let Ok(reader) = ready.try_clone() else { return };
+        let reader = match ready.try_clone() {
+            Ok(reader) => reader,
+            Err(error) => {
+                self.end_logger(&key);
+                let Some(then) = then.take() else { return };
+                return then(self, Err(Error::io("wait for logging binary", error)));
+            }
+        };
         let waiting = self.when_readable(ready, move |shim| {
             let count = rustix::io::read(&reader, &mut [0; 1]).unwrap_or(0);
             let Some(then) = then.take() else { return };
@@ -79,7 +86,9 @@ impl Shim {
                 if shim.forget(token)
                     && let Some(then) = late.take()
                 {
-                    let _gone = sys::process::kill(pid, 9);
+                    if shim.is_awaited(pid) {
+                        let _gone = sys::process::kill(pid, 9);
+                    }
                     then(shim, Err(Error::deadline_exceeded("logging binary did not become ready in 30 s")));
                 }
             }),
@@ -103,7 +112,8 @@ impl Shim {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let extras = Extras { fds: vec![out_reader, err_reader, ready_writer], dies_with_parent: false };
+        let fds = vec![out_reader, err_reader, ready_writer];
+        let extras = Extras { fds, file_limit: Some(self.file_limit), ..Extras::default() };
         let child = sys::process::spawn(&mut command, &extras).map_err(|error| {
             Error::io(format!("failed to start binary process {}", logger.program.display()), error)
         })?;
