@@ -8,7 +8,7 @@ mod session;
 mod signals;
 
 pub(crate) use console::Console;
-pub(crate) use pipes::{Pipes, Stdio};
+pub(crate) use pipes::{Pipes, Stdio, remove_kept};
 pub(crate) use process::Process;
 pub(crate) use session::{Attached, Session};
 pub(crate) use signals::parse_signal;

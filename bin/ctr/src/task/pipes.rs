@@ -131,6 +131,16 @@ impl Pipes {
     }
 }
 
+/// Removes the pipes that a detached process left for whoever would attach; `stdout` is one of them. Only what has
+/// the form of a folder of ours is touched.
+pub(crate) fn remove_kept(stdout: &str) {
+    let folder = Path::new(stdout).parent().filter(|folder| folder.parent() == Some(Path::new(DEFAULT_FOLDER)));
+    if let Some(folder) = folder {
+        // Best effort: names in the state directory, gone with the next boot.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
 impl Drop for Pipes {
     fn drop(&mut self) {
         if let Some(folder) = &self.folder {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod bad_archives;
+mod content;
 mod errors;
 mod like_go;
 mod naming;

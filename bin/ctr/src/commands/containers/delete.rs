@@ -40,6 +40,7 @@ async fn delete(client: &Client, id: &str, keep_snapshot: bool) -> Result<()> {
     match task::status(client, id, "").await {
         Ok(status) if status.status == i32::from(Status::Stopped) || status.status == i32::from(Status::Created) => {
             Process::new(client, id, "").delete().await?;
+            task::remove_kept(&status.stdout);
         }
         Ok(status) => {
             let status = Status::try_from(status.status).map_or("UNKNOWN", |status| status.as_str_name());

@@ -11,7 +11,8 @@ use crate::failure::Outcome;
 use clap::{Args, Subcommand};
 use client::oci::sha256;
 use client::shim::TaskClient;
-use model::{Error, Result};
+use model::{Error, Namespace, Result};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,21 +64,31 @@ impl Shim {
     /// Connects to the shim, speaking this version of its API.
     async fn connect(&self, context: &Context, version: u32) -> Result<TaskClient> {
         let namespace = context.namespace()?;
-        let address = match (&self.shim_address, &self.id) {
-            (Some(address), _) => address.trim_start_matches("unix://").to_owned(),
-            (None, Some(id)) => {
-                // The name is a hash of what tells shims apart: daemon, namespace and id.
-                let key = format!("{}/{namespace}/{id}", context.address());
-                format!("{SOCKETS}/{}", sha256(key.as_bytes()).hex())
+        let mut failure = None;
+        for address in self.addresses(context, &namespace)? {
+            match client::ttrpc::Client::connect(&address, TIMEOUT).await {
+                Ok(connection) => return TaskClient::new(Arc::new(connection), version, namespace.as_str()),
+                Err(error) => failure = failure.or(Some(error)),
             }
-            (None, None) => {
-                return Err(Error::invalid_argument("shim ID (--id) or address (--shim-address) must be specified"));
-            }
-        };
-        let connected = client::ttrpc::Client::connect(&address, TIMEOUT).await;
-        let connection =
-            connected.map_err(|error| error.context(format!("connect to the container's shim at {address}")))?;
-        TaskClient::new(Arc::new(connection), version, namespace.as_str())
+        }
+        let error = failure.unwrap_or_else(|| Error::not_found("no address to try"));
+        Err(error.context("is the shim's socket elsewhere? bootstrap.json in its bundle has the --shim-address"))
+    }
+
+    /// Where the shim may listen.
+    fn addresses(&self, context: &Context, namespace: &Namespace) -> Result<Vec<String>> {
+        if let Some(address) = &self.shim_address {
+            return Ok(vec![format!("unix://{}", address.trim_start_matches("unix://"))]);
+        }
+        let id = self
+            .id
+            .as_ref()
+            .ok_or_else(|| Error::invalid_argument("shim ID (--id) or address (--shim-address) must be specified"))?;
+        // The name is a hash of what tells shims apart: daemon, namespace and id.
+        let name = sha256(format!("{}/{namespace}/{id}", context.address()).as_bytes());
+        let beside = Path::new(context.address()).parent().unwrap_or_else(|| Path::new("/")).join("s");
+        let folders = [Path::new(SOCKETS), &beside];
+        Ok(folders.iter().map(|folder| format!("unix://{}/{}", folder.display(), name.hex())).collect())
     }
 }
 

@@ -49,26 +49,11 @@ impl Delete {
         let status = task::status(client, &container.id, exec_id).await?;
         let process = Process::new(client, &container.id, exec_id);
         let deleted = if self.force { process.kill_and_delete().await } else { process.delete().await };
-        let status = deleted
-            .map_err(|error| match error.kind() {
-                Kind::FailedPrecondition => {
-                    error.context("it still runs (stop it with `ctr tasks kill`, or use --force)")
-                }
-                _ => error,
-            })
-            .map(|exit| (exit, status))?;
-        remove_pipes(&status.1);
-        Ok(status.0)
-    }
-}
-
-/// Removes the pipes that a detached `ctr run` has left for whoever would attach. Only what has the form of our
-/// own folders is touched.
-fn remove_pipes(status: &proto::api::containerd::v1::types::Process) {
-    let path = std::path::Path::new(&status.stdout);
-    let Some(folder) = path.parent() else { return };
-    if folder.parent() == Some(std::path::Path::new("/run/containerd/fifo")) && path.is_absolute() {
-        // Best effort: names in a folder of the state directory, gone with the next boot.
-        let _ = std::fs::remove_dir_all(folder);
+        let exit = deleted.map_err(|error| match error.kind() {
+            Kind::FailedPrecondition => error.context("it still runs (stop it with `ctr tasks kill`, or use --force)"),
+            _ => error,
+        })?;
+        task::remove_kept(&status.stdout);
+        Ok(exit)
     }
 }
