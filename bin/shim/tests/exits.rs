@@ -75,6 +75,11 @@ fn a_container_that_ignores_sigterm_ends_by_sigkill() {
     let mut shim = world.shim("k1", &["/bin/sh", "-c", "trap '' TERM; while :; do sleep 1; done"], |_| ());
     shim.create();
     let pid = shim.start_process("");
+    eventually("SIGTERM is ignored", || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 << (15 - 1) != 0
+    });
     shim.kill("", 15).unwrap();
     let request = KillRequest { id: "k1".into(), signal: 15, all: true, ..Default::default() };
     shim.client.call::<()>("Kill", &request).unwrap();
