@@ -6,7 +6,7 @@ use crate::identity::Identity;
 use crate::log::warning;
 use crate::runc::Runc;
 use crate::task::now;
-use crate::{options, rootfs};
+use crate::{options, rootfs, socket};
 use bytes::Bytes;
 use model::{Error, Result};
 use prost::Message as _;
@@ -14,7 +14,7 @@ use proto::api::containerd::events::TaskExit;
 use proto::shim::containerd::services::events::ttrpc::v1::ForwardRequest;
 use proto::shim::containerd::task::v3::DeleteResponse;
 use proto::ttrpc::client;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -42,6 +42,7 @@ pub(crate) fn run(identity: &Identity) -> Result<()> {
     if let Err(error) = rootfs::unmount(&bundle) {
         warning!("{error}");
     }
+    remove_socket(&bundle);
     let left = events::unacknowledged(&bundle);
     if !left.is_empty()
         && let Err(error) = forward(identity, left)
@@ -49,6 +50,20 @@ pub(crate) fn run(identity: &Identity) -> Result<()> {
         warning!("forward events left behind: {error}");
     }
     std::io::stdout().write_all(&response(&bundle).encode_to_vec()).map_err(|error| Error::io("write answer", error))
+}
+
+/// Removes the socket of the dead supervisor, whose address containerd keeps in the bundle.
+/// One that somebody serves is that of a group, or of a successor.
+fn remove_socket(bundle: &Path) {
+    let Ok(json) = std::fs::read(bundle.join("bootstrap.json")) else { return };
+    let Ok(bootstrap) = serde_json::from_slice::<serde_json::Value>(&json) else { return };
+    let path = bootstrap["address"].as_str().and_then(|address| address.strip_prefix("unix://")).map(Path::new);
+    if let Some(path) = path
+        && socket::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        warning!("remove {}: {error}", path.display());
+    }
 }
 
 /// How the container ended: as the supervisor recorded, or killed just now.
@@ -125,6 +140,22 @@ mod tests {
         let exit = crate::task::Exit { status: 3, at: prost_types::Timestamp { seconds: 1, nanos: 2 } };
         events::record_exit(dir.path(), 12, exit).unwrap();
         assert_eq!((response(dir.path()).exit_status, response(dir.path()).exited_at), (3, Some(exit.at)));
+    }
+
+    #[test]
+    fn the_socket_of_the_dead_is_removed_and_that_of_the_living_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let json =
+            serde_json::json!({ "version": 3, "protocol": "ttrpc", "address": format!("unix://{}", path.display()) });
+        std::fs::write(dir.path().join("bootstrap.json"), json.to_string()).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        remove_socket(dir.path());
+        assert!(path.exists());
+        drop(listener);
+        remove_socket(dir.path());
+        assert!(!path.exists());
+        remove_socket(dir.path());
     }
 
     #[test]
