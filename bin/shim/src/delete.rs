@@ -108,7 +108,7 @@ fn answer(socket: &mut UnixStream, wire: &mut client::Connection, expected: u32)
             }
         }
         match socket.read(&mut buffer)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
             count => wire.receive(&buffer[..count]),
         }
     }
