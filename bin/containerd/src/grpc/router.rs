@@ -140,6 +140,7 @@ impl hyper::service::Service<Request<Incoming>> for Router {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.0.served.fetch_add(1, Ordering::Relaxed);
         let path = request.uri().path();
+        tracing::debug!(method = path, "request");
         let guard = (!WAITING.contains(&path)).then(|| Guard::new(&self.0.busy));
         let found = self.find(path);
         Box::pin(async move {
