@@ -49,6 +49,15 @@ pub(crate) fn to_json_named(name: &str, bytes: &[u8]) -> Result<Value> {
     decode(name, bytes, MAX_DEPTH)
 }
 
+/// An opaque value as JSON: its type, and its bytes if it has any.
+pub(crate) fn any_to_json(any: &proto::Any) -> Value {
+    let mut json = json!({"type_url": any.type_url});
+    if !any.value.is_empty() {
+        json["value"] = json!(base64(&any.value));
+    }
+    json
+}
+
 /// A value as it lies on the wire.
 enum Wire<'a> {
     Number(u64),
@@ -68,7 +77,19 @@ fn decode(name: &str, mut bytes: &[u8], depth: usize) -> Result<Value> {
     }
     // In the order of the message's fields, as Go prints a struct.
     let ordered = message.field.iter().filter_map(|field| object.remove_entry(field.name()));
-    Ok(Value::Object(ordered.collect()))
+    let mut ordered: Map<String, Value> = ordered.collect();
+    // Maps come in any order.
+    for field in message.field.iter().filter(|field| is_map(field)) {
+        ordered.get_mut(field.name()).and_then(Value::as_object_mut).into_iter().for_each(Map::sort_keys);
+    }
+    Ok(Value::Object(ordered))
+}
+
+/// Whether a field is a map, which on the wire is a list of pairs.
+fn is_map(field: &FieldDescriptorProto) -> bool {
+    let message = (field.r#type() == Type::Message).then(|| field.type_name().trim_start_matches('.'));
+    let pair = message.and_then(|name| messages().get(name));
+    pair.and_then(|pair| pair.options.as_ref()).is_some_and(|options| options.map_entry())
 }
 
 fn add_field(
@@ -79,9 +100,7 @@ fn add_field(
 ) -> Result<()> {
     let name = field.name().to_owned();
     let type_name = field.type_name().trim_start_matches('.');
-    let entry = (field.r#type() == Type::Message).then(|| messages().get(type_name)).flatten();
-    let is_map = entry.and_then(|entry| entry.options.as_ref()).is_some_and(|options| options.map_entry());
-    if is_map {
+    if is_map(field) {
         let Wire::Bytes(bytes) = wire else { return Ok(()) };
         let mut pair = decode(type_name, bytes, depth)?;
         let key = match pair["key"].take() {

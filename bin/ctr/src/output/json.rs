@@ -4,6 +4,8 @@ use super::line;
 use crate::failure::Outcome;
 use model::Error;
 use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
 
 /// Prints a document.
 pub(crate) fn print_json(document: &impl Serialize) -> Outcome {
@@ -12,6 +14,16 @@ pub(crate) fn print_json(document: &impl Serialize) -> Outcome {
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
     document.serialize(&mut serializer).map_err(|error| Error::internal("write JSON").caused_by(error))?;
     line(escape(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Labels, sorted by key, as Go prints a map.
+pub(crate) fn sorted(labels: &HashMap<String, String>) -> Value {
+    json!(labels.iter().collect::<BTreeMap<_, _>>())
+}
+
+/// The same, or `null` if there are none: a map that Go never made.
+pub(crate) fn sorted_or_null(labels: &HashMap<String, String>) -> Value {
+    if labels.is_empty() { Value::Null } else { sorted(labels) }
 }
 
 /// Go escapes these even where no HTML is near; they occur only inside strings.

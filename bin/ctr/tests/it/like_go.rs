@@ -24,7 +24,7 @@ fn with_both(test: impl FnOnce(&Daemon, &Ctr, &Ctr)) {
 #[test]
 fn tables_are_the_same_to_the_letter() {
     with_both(|_, ours, go| {
-        ours.ok(&format!("containers create --label a=b {IMAGE} made true"));
+        ours.ok(&format!("containers create --label z=y --label a=b --runc-root /tmp/r {IMAGE} made true"));
         ours.ok(&format!("run -d {IMAGE} running sleep 1000"));
         ours.ok("leases create --id held -x 0 k=v");
         ours.ok("namespaces label default a=b");
@@ -51,6 +51,10 @@ fn tables_are_the_same_to_the_letter() {
             "namespaces ls",
             "plugins ls",
             "plugins ls -q type==io.containerd.snapshotter.v1",
+            "containers info made",
+            "containers info running",
+            "snapshots info made",
+            "plugins inspect-runtime",
             "info",
             "oci spec",
         ] {

@@ -3,10 +3,11 @@
 use crate::container;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::output::{print_json, timestamp_nanos};
+use crate::output::{any_to_json, print_json, sorted_or_null, timestamp_nanos};
 use clap::Args;
 use proto::api::containerd::services::containers::v1::Container;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Flags of `ctr containers info`.
 #[derive(Debug, Args)]
@@ -32,14 +33,13 @@ impl Info {
 /// The record under the names of Go's `containers.Container`.
 pub(super) fn document(container: &Container) -> model::Result<Value> {
     let runtime = container.runtime.clone().unwrap_or_default();
-    let any = |any: &proto::Any| json!({"type_url": any.type_url, "value": any.value});
-    let extensions: Map<String, Value> =
-        container.extensions.iter().map(|(name, value)| (name.clone(), any(value))).collect();
+    let extensions: BTreeMap<&String, Value> =
+        container.extensions.iter().map(|(name, value)| (name, any_to_json(value))).collect();
     let mut document = json!({
         "ID": container.id,
-        "Labels": container.labels,
+        "Labels": sorted_or_null(&container.labels),
         "Image": container.image,
-        "Runtime": {"Name": runtime.name, "Options": runtime.options.as_ref().map(any)},
+        "Runtime": {"Name": runtime.name, "Options": runtime.options.as_ref().map(any_to_json)},
         "SnapshotKey": container.snapshot_key,
         "Snapshotter": container.snapshotter,
         "CreatedAt": timestamp_nanos(container.created_at.as_ref()),
