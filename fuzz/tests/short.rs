@@ -1,4 +1,5 @@
 //! A short run of every fuzz target: the same inputs each time, so that a failure can be repeated.
+//! `FUZZ_TIMES=50 cargo test -p fuzz` makes it fifty times as long.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -17,7 +18,8 @@ fn run(name: &str, count: u64) {
     for (index, seed) in seeds.iter().enumerate() {
         check(seed, format!("seed {index}"));
     }
-    for number in 0..count {
+    let times: u64 = std::env::var("FUZZ_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    for number in 0..count * times {
         let input = Mutator::new(number).mutate(&seeds, target.words);
         check(&input, format!("mutation {number}"));
     }
