@@ -14,6 +14,7 @@ mirror=$(debian_mirror)
 apt=$(mktemp -d)
 trap 'rm -rf "$apt"' EXIT
 mkdir -p "$dir" "$apt/lists/partial" "$apt/archives/partial" "$apt/etc"
+dir=$(cd "$dir" && pwd)
 echo "deb [signed-by=$DEBIAN_KEYRING] $mirror $suite main" >"$apt/etc/sources.list"
 options=(-qq -o "Dir::Etc::sourcelist=$apt/etc/sources.list" -o "Dir::Etc::sourceparts=/dev/null"
   -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt" -o "APT::Sandbox::User=root")
