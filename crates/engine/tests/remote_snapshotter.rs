@@ -11,8 +11,8 @@ use store::{
 use tests::{Daemon, Impl};
 
 /// Nothing in a containerd holds the snapshots of another's driver, so its collector must not run.
-/// Continues the collector's table, which the harness has last.
-const NO_COLLECTION: &str = "mutation_threshold = 1000000\n";
+const NO_COLLECTION: &str =
+    "[plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\nmutation_threshold = 1000000\n";
 
 fn on(remote: Impl, test: impl FnOnce(&dyn Driver)) {
     let daemon = Daemon::configured(remote, remote, NO_COLLECTION);
