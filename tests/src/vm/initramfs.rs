@@ -79,7 +79,8 @@ impl Initramfs {
         let first = "#!/bin/busybox sh\nexport PATH=/bin\n/bin/busybox --install -s /bin\nmkdir /new\n\
                      mount -t tmpfs new /new\ncp -a /[^n]* /new/\nexec switch_root /new /start\n";
         let start = format!(
-            "#!/bin/sh\nexport PATH=/bin\nmount -t proc proc /proc\nmount -t sysfs sys /sys\n\
+            // The firmware leaves its last line open.
+            "#!/bin/sh\necho\nexport PATH=/bin\nmount -t proc proc /proc\nmount -t sysfs sys /sys\n\
              mount -t devtmpfs dev /dev\nmount -t tmpfs run /run\nmount -t tmpfs tmp /tmp\n\
              mount -t cgroup2 cgroup2 /sys/fs/cgroup\n{insmods}{script}\n"
         );
