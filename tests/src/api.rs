@@ -91,7 +91,11 @@ impl Api {
     pub fn dial(socket: &Path, namespace: &str) -> Result<Self, tonic::transport::Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("start a tokio runtime");
-        let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()))?;
+        // A whole message may be under way: what is measured is the daemon, not the pace of window updates.
+        let window = u32::try_from(MAX_MESSAGE).ok();
+        let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()))?
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window);
         let channel = runtime.block_on(endpoint.connect())?;
         let namespace = Some(namespace.parse().expect("a namespace is ASCII"));
         Ok(Self { runtime, channel, headers: Headers { namespace, lease: None } })
@@ -135,6 +139,7 @@ impl Api {
         self.call(async {
             let mut grpc =
                 tonic::client::Grpc::new(InterceptedService::new(self.channel.clone(), self.headers.clone()));
+            grpc = grpc.max_decoding_message_size(MAX_MESSAGE);
             grpc.ready().await.map_err(|e| Status::unknown(e.to_string()))?;
             let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
             Ok(grpc.unary(Request::new(request.to_vec()), path, crate::raw::Codec).await?.into_inner())

@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use proto::api::containerd::services::containers::v1::{
-    Container, CreateContainerRequest, ListContainersRequest, container::Runtime,
-};
-use proto::api::containerd::services::images::v1::{CreateImageRequest, Image, ListImagesRequest};
+use proto::api::containerd::services::containers::v1::{Container, CreateContainerRequest, container::Runtime};
+use proto::api::containerd::services::images::v1::{CreateImageRequest, Image};
 use proto::api::containerd::types::Descriptor;
 use tests::api::Api;
 
@@ -14,6 +12,13 @@ use crate::table::Table;
 const RECORDS: usize = 10_000;
 const CREATORS: usize = 16;
 const ROUNDS: usize = 9;
+
+/// What is listed, by which method, and a name that must be in the reply. The reply is not decoded: that is the
+/// client's work.
+const LISTS: [(&str, &str, &str); 2] = [
+    ("list 10,000 containers", "/containerd.services.containers.v1.Containers/List", "container-9999"),
+    ("list 10,000 images", "/containerd.services.images.v1.Images/List", "image-9999:1"),
+];
 
 pub(crate) fn run(table: &mut Table) {
     let daemons = crate::SIDES.map(crate::daemon);
@@ -28,17 +33,13 @@ pub(crate) fn run(table: &mut Table) {
     let apis = daemons.each_ref().map(|daemon| Api::connect(&daemon.socket(), daemon.namespace()));
     for _ in 0..ROUNDS {
         for (side, api) in crate::SIDES.iter().zip(&apis) {
-            let start = Instant::now();
-            let listed = api.call(api.containers().list(ListContainersRequest { filters: vec![] })).expect("list");
-            let took = start.elapsed().as_secs_f64() * 1e3;
-            assert_eq!(listed.into_inner().containers.len(), RECORDS);
-            table.add(*side, "list 10,000 containers", "ms", Some(0.5), took);
-
-            let start = Instant::now();
-            let listed = api.call(api.images().list(ListImagesRequest { filters: vec![] })).expect("list");
-            let took = start.elapsed().as_secs_f64() * 1e3;
-            assert_eq!(listed.into_inner().images.len(), RECORDS);
-            table.add(*side, "list 10,000 images", "ms", Some(0.5), took);
+            for (what, method, last) in LISTS {
+                let start = Instant::now();
+                let reply = api.raw(method, b"").expect("list");
+                let took = start.elapsed().as_secs_f64() * 1e3;
+                assert!(reply.windows(last.len()).any(|part| part == last.as_bytes()), "{what}: the last one is there");
+                table.add(*side, what, "ms", Some(0.5), took);
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ impl Table {
             self.rows.len() - 1
         });
         let row = &mut self.rows[place];
+        eprintln!("  {what}, {side:?}: {} {unit}", digits(figure));
         if side == Impl::Ours { row.ours.push(figure) } else { row.go.push(figure) }
     }
 

@@ -37,11 +37,12 @@ fn blobs_while_writing(bed: &mut Bed) {
         let daemon = &mut bed.daemon;
         let (socket, namespace) = (daemon.socket(), daemon.namespace().to_owned());
         std::thread::scope(|scope| {
+            let before = acknowledged.lock().unwrap().len();
             for writer in 0..4_u64 {
-                let (socket, namespace, acknowledged) = (&socket, &namespace, &acknowledged);
+                let mut api = tests::api::Api::connect(&socket, &namespace);
+                api.hold_lease(&format!("writer-{round}-{writer}"));
+                let acknowledged = &acknowledged;
                 scope.spawn(move || {
-                    let mut api = tests::api::Api::connect(socket, namespace);
-                    api.hold_lease(&format!("writer-{round}-{writer}"));
                     for count in 0.. {
                         let bytes = noise(round as u64 * 1_000_000 + writer * 10_000 + count, 20_000);
                         match api.ingest(&format!("{round}-{writer}-{count}"), &bytes) {
@@ -51,13 +52,13 @@ fn blobs_while_writing(bed: &mut Bed) {
                     }
                 });
             }
-            sleep(Duration::from_millis(100 + delay));
+            tests::eventually("some blobs to be written", || acknowledged.lock().unwrap().len() >= before + 4);
+            sleep(Duration::from_millis(*delay));
             daemon.kill();
         });
         daemon.restart();
     }
     let acknowledged = acknowledged.into_inner().unwrap();
-    assert!(acknowledged.len() > 10, "too few blobs to say anything: {}", acknowledged.len());
     let listed = bed.ctr().ok("content ls -q");
     for (digest, bytes) in &acknowledged {
         assert!(listed.contains(digest.as_str()), "{digest} was acknowledged and is not there");
