@@ -30,9 +30,10 @@ const DISABLED: &[&str] = &[
 ];
 
 /// Settings of the tests: log everything, and no collection of its own accord just after a start. Tests say when,
-/// by `leases rm --sync` and the like.
-const TESTING: &str =
-    "[debug]\nlevel = \"debug\"\n[plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n";
+/// by `leases rm --sync` and the like. Go's restart monitor only polls, and not for 10 seconds.
+const TESTING: &str = "[debug]\nlevel = \"debug\"\n\
+    [plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n\
+    [plugins.\"io.containerd.monitor.container.v1.restart\"]\ninterval = \"1s\"\n";
 
 /// A daemon and everything under it. Dropping it ends and removes all of that.
 #[derive(Debug)]

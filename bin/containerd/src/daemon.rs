@@ -6,13 +6,13 @@
 //! ```
 
 use crate::{
-    config::{Config, Gc, Loaded, SharingPolicy},
+    config::{Config, Gc, Loaded, RESTART_MONITOR, SharingPolicy},
     directories, dump, grpc, identity, log, memory, plugins,
     snapshotters::Snapshotters,
     socket, systemd,
     version::{REVISION, VERSION},
 };
-use engine::{Engine, EngineConfig, Exchange, Timeouts};
+use engine::{Engine, EngineConfig, Exchange, RestartMonitor, Timeouts};
 use model::{Error, Result};
 use std::{
     fs,
@@ -82,6 +82,7 @@ async fn serve(config: Config) -> Result<()> {
     socket::protect(&config.plugins.ttrpc)?;
     let plugins = plugins::describe(&config, &snapshotters);
     check_required(&config, &plugins)?;
+    let monitor = restart_monitor(&config, &engine, &store)?;
     let router = grpc::router(grpc::Backends {
         store: store.clone(),
         engine: engine.clone(),
@@ -103,6 +104,8 @@ async fn serve(config: Config) -> Result<()> {
 
     signals.until_stop(&router).await;
     systemd::stopping();
+    // What ends from now on is restarted by the next daemon.
+    drop(monitor);
     stop.send_replace(true);
     // Requests end first: they may still wait for events of shims.
     join(clients).await;
@@ -193,6 +196,13 @@ async fn open_store(config: &Config, snapshotters: &Snapshotters, exchange: Arc<
     tokio::task::spawn_blocking(move || Store::open(store, events))
         .await
         .map_err(|error| Error::internal(format!("open store: {error}")))?
+}
+
+fn restart_monitor(config: &Config, engine: &Engine, store: &Store) -> Result<Option<RestartMonitor>> {
+    if config.is_disabled(RESTART_MONITOR) {
+        return Ok(None);
+    }
+    RestartMonitor::start(engine.clone(), store.clone(), config.plugins.restart.interval).map(Some)
 }
 
 fn gc_config(gc: &Gc) -> GcConfig {

@@ -3,7 +3,10 @@
 //! There is no plugin registry here; this is a description for clients, which look for a
 //! snapshotter's name, a capability or an export before they use it.
 
-use crate::{config::Config, snapshotters::Snapshotters};
+use crate::{
+    config::{Config, RESTART_MONITOR},
+    snapshotters::Snapshotters,
+};
 use model::{Error, Labels};
 use std::path::Path;
 use store::snapshot::Driver;
@@ -30,6 +33,7 @@ const GC: &str = "io.containerd.gc.v1";
 const GRPC: &str = "io.containerd.grpc.v1";
 const LEASE: &str = "io.containerd.lease.v1";
 const METADATA: &str = "io.containerd.metadata.v1";
+const MONITOR: &str = "io.containerd.monitor.container.v1";
 const RUNTIME: &str = "io.containerd.runtime.v2";
 const SERVICE: &str = "io.containerd.service.v1";
 const SHIM: &str = "io.containerd.shim.v1";
@@ -109,6 +113,15 @@ pub(crate) fn describe(config: &Config, snapshotters: &Snapshotters) -> Vec<Plug
         requires,
         ..Plugin::default()
     }));
+    if !config.is_disabled(RESTART_MONITOR) {
+        plugins.push(Plugin {
+            kind: MONITOR,
+            id: "restart".into(),
+            requires: &[EVENT, SERVICE],
+            capabilities: ["no", "always", "on-failure", "unless-stopped"].map(str::to_owned).into(),
+            ..Plugin::default()
+        });
+    }
     plugins
 }
 

@@ -14,6 +14,7 @@ mod events;
 mod images;
 mod namespaces;
 mod restart;
+mod restart_monitor;
 mod snapshots;
 mod tasks;
 mod tasks_exec;

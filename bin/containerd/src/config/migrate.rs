@@ -19,6 +19,9 @@ pub(super) mod server {
     pub(crate) const GRPC_PROMETHEUS: &str = "io.containerd.metrics.v1.grpc-prometheus";
 }
 
+/// What versions 1 and 2 call the restart monitor.
+const OLD_RESTART_MONITOR: &str = "io.containerd.internal.v1.restart";
+
 /// The version `config` says it is; none means 1.
 pub(super) fn version(config: &Table) -> Result<i64> {
     let version = config.get("version").and_then(Value::as_integer).unwrap_or(0);
@@ -37,6 +40,7 @@ pub(super) fn migrate(config: &mut Table, from: i64) {
     }
     if from < 4 {
         move_server_settings(config);
+        rename_restart_monitor(config);
     }
     config.remove("version");
 }
@@ -49,7 +53,7 @@ const SHORT_NAMES: [(&str, &str); 10] = [
     ("native", "io.containerd.snapshotter.v1.native"),
     ("opt", "io.containerd.internal.v1.opt"),
     ("overlayfs", "io.containerd.snapshotter.v1.overlayfs"),
-    ("restart", "io.containerd.internal.v1.restart"),
+    ("restart", OLD_RESTART_MONITOR),
     ("scheduler", "io.containerd.gc.v1.scheduler"),
     ("task", "io.containerd.runtime.v2.task"),
     ("tracing", "io.containerd.internal.v1.tracing"),
@@ -117,6 +121,14 @@ const SECTIONS: [(&str, &str, Moves); 6] = [
     ("metrics", server::METRICS, &[("address", "address")]),
     ("metrics", server::GRPC_PROMETHEUS, &[("grpc_histogram", "grpc_histogram")]),
 ];
+
+/// The restart monitor's id before it got a type of its own; a section under the new one wins.
+fn rename_restart_monitor(config: &mut Table) {
+    let Some(Value::Table(plugins)) = config.get_mut("plugins") else { return };
+    if let Some(section) = plugins.remove(OLD_RESTART_MONITOR) {
+        plugins.entry(super::RESTART_MONITOR).or_insert(section);
+    }
+}
 
 /// Moves the server's settings under `plugins`; a section already there wins, and a zero
 /// or empty value means "not set", as it did in version 3.

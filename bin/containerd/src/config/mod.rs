@@ -26,6 +26,9 @@ pub(crate) const DEFAULT_PATH: &str = "/etc/containerd/config.toml";
 /// Linux's limit for the path of a unix socket (`sun_path`), with its closing NUL.
 pub(crate) const MAX_SOCKET_PATH: usize = 108;
 
+/// The full id of the monitor that restarts containers.
+pub(crate) const RESTART_MONITOR: &str = "io.containerd.monitor.container.v1.restart";
+
 /// A key nobody knows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Warning {
@@ -231,6 +234,8 @@ pub(crate) struct Plugins {
     pub(crate) gc: Gc,
     #[serde(rename = "io.containerd.metadata.v1.bolt")]
     pub(crate) metadata: Metadata,
+    #[serde(rename = "io.containerd.monitor.container.v1.restart")]
+    pub(crate) restart: Restart,
     #[serde(rename = "io.containerd.service.v1.diff-service")]
     pub(crate) diff: DiffService,
     #[serde(rename = "io.containerd.shim.v1.manager")]
@@ -296,6 +301,14 @@ pub(crate) struct Metadata {
 pub(crate) enum SharingPolicy {
     Shared,
     Isolated,
+}
+
+/// The monitor that restarts containers.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Restart {
+    /// Between two looks at every container; 0 is the default.
+    #[serde(deserialize_with = "one_duration")]
+    pub(crate) interval: Duration,
 }
 
 /// Who applies and makes layers.

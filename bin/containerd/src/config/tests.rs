@@ -42,6 +42,19 @@ fn the_same_settings_in_every_version_mean_the_same() {
 }
 
 #[test]
+fn the_restart_monitor_is_found_under_all_its_names() {
+    assert_eq!(config("").plugins.restart.interval, Duration::from_secs(10));
+    for text in [
+        "[plugins.restart]\ninterval = '1m'",
+        "version = 2\n[plugins.'io.containerd.internal.v1.restart']\ninterval = '1m'",
+        "version = 3\n[plugins.'io.containerd.monitor.container.v1.restart']\ninterval = '1m'",
+    ] {
+        assert_eq!(config(text).plugins.restart.interval, Duration::from_secs(60), "{text}");
+    }
+    assert!(error("[plugins.restart]\ninterval = 'soon'").contains("unable to parse \"soon\""));
+}
+
+#[test]
 fn unknown_keys_are_ignored_and_named_with_their_line() {
     let loaded = load("version = 3\nroot = '/r'\n\n[grpc]\ncolour = 1\n[plugins.'x.y.z'.deep]\nany = 2\n").unwrap();
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };

@@ -37,6 +37,11 @@ async fn plugins_have_containerds_names_and_the_server_keeps_its_identity() {
     assert!(overlayfs.init_err.is_none(), "{overlayfs:?}");
     assert_eq!(overlayfs.platforms[0].os, "linux");
     assert_eq!(overlayfs.exports["root"], daemon.path("root/io.containerd.snapshotter.v1.overlayfs").to_str().unwrap());
+    let filters = vec!["type==io.containerd.monitor.container.v1".to_owned()];
+    let found = introspection.plugins(PluginsRequest { filters }).await.unwrap().into_inner().plugins;
+    let [monitor] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(monitor.id, "restart");
+    assert_eq!(monitor.capabilities, ["no", "always", "on-failure", "unless-stopped"]);
     let bad = PluginsRequest { filters: vec!["type==".to_owned()] };
     assert_eq!(introspection.plugins(bad).await.unwrap_err().code(), Code::InvalidArgument);
 

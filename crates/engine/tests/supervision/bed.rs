@@ -146,13 +146,25 @@ impl Running {
 
     /// The same with `annotations`.
     pub(crate) fn container_with(&self, id: &str, args: &[&str], annotations: &serde_json::Value) {
+        let container = self.record(id, args, "rootfs".as_ref(), annotations);
+        self.store.create_container(&self.scope, container).unwrap();
+    }
+
+    /// Records one that needs no mounts from whoever creates its task.
+    pub(crate) fn labelled(&self, id: &str, args: &[&str], labels: &[(&str, &str)]) {
+        let mut container = self.record(id, args, &self.config.root.with_file_name("rootfs"), &json!({}));
+        container.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.store.create_container(&self.scope, container).unwrap();
+    }
+
+    fn record(&self, id: &str, args: &[&str], root: &Path, annotations: &serde_json::Value) -> Container {
         let spaces: Vec<_> =
             ["pid", "ipc", "uts", "mount", "network"].iter().map(|kind| json!({ "type": kind })).collect();
         let spec = json!({
             "ociVersion": "1.0.2",
             "annotations": annotations,
             "process": { "user": { "uid": 0, "gid": 0 }, "args": args, "env": ["PATH=/bin"], "cwd": "/" },
-            "root": { "path": "rootfs" },
+            "root": { "path": root },
             "mounts": [
                 { "destination": "/proc", "type": "proc", "source": "proc" },
                 { "destination": "/dev", "type": "tmpfs", "source": "tmpfs" },
@@ -163,14 +175,13 @@ impl Running {
                 "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             },
         });
-        let container = Container {
+        Container {
             id: id.to_owned(),
             labels: Labels::new(),
             runtime: Runtime { name: "io.containerd.runc.v2".to_owned(), options: None },
             spec: Some(Any { type_url: SPEC.to_owned(), value: spec.to_string().into_bytes() }),
             ..Container::default()
-        };
-        self.store.create_container(&self.scope, container).unwrap();
+        }
     }
 
     /// The request to create the task of `id`.

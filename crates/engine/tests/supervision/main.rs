@@ -6,3 +6,4 @@ mod crash;
 mod lifecycle;
 mod many;
 mod restart;
+mod restart_monitor;
