@@ -13,21 +13,21 @@ use std::{
 use tempfile::TempDir;
 
 /// How long anything may take before a test fails: only ever waited for in vain.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Option<Child>,
     folder: TempDir,
 }
 
 impl Daemon {
     /// Starts a daemon on fresh directories and waits until it serves.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::configured("")
     }
 
     /// The same, with more configuration (version 3). No garbage is collected just after the start.
-    pub fn configured(more: &str) -> Self {
+    pub(crate) fn configured(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let config = format!(
@@ -43,23 +43,23 @@ impl Daemon {
         daemon
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path("c.sock")
     }
 
     /// The command that starts this daemon, or another on the same directories.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = containerd();
         command.arg("--config").arg(self.path("config.toml")).env("TMPDIR", self.folder.path());
         command
     }
 
     /// Starts it, after an end of whatever kind.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let before = self.log().len();
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut child = self.command().stdin(Stdio::null()).stderr(log).spawn().unwrap();
@@ -72,17 +72,17 @@ impl Daemon {
         self.child = Some(child);
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Waits for its end.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         self.child.take().unwrap().wait().unwrap()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
@@ -102,12 +102,12 @@ impl Drop for Daemon {
 }
 
 /// The program under test.
-pub fn containerd() -> Command {
+pub(crate) fn containerd() -> Command {
     Command::new(env!("CARGO_BIN_EXE_containerd"))
 }
 
 /// Runs `command` to its end with `input` on its standard input.
-pub fn run(command: &mut Command, input: &[u8]) -> Output {
+pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, input).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
@@ -115,21 +115,21 @@ pub fn run(command: &mut Command, input: &[u8]) -> Output {
 }
 
 /// Runs `command`, which must fail, and returns what it says.
-pub fn refusal(command: &mut Command) -> String {
+pub(crate) fn refusal(command: &mut Command) -> String {
     let output = run(command, b"");
     assert!(!output.status.success(), "{command:?} did not fail");
     String::from_utf8(output.stderr).unwrap()
 }
 
 /// A short sleep between two looks at something.
-pub fn pause() -> Duration {
+pub(crate) fn pause() -> Duration {
     let step = Duration::from_millis(20);
     thread::sleep(step);
     step
 }
 
 /// What is in the file once it is there and not empty.
-pub fn await_file(path: &Path) -> String {
+pub(crate) fn await_file(path: &Path) -> String {
     let mut waited = Duration::ZERO;
     loop {
         let mut text = String::new();
