@@ -86,7 +86,7 @@ impl Daemon {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let space = Namespace::new("default").unwrap();
         Client::connect(self.socket().to_str().unwrap(), space, PATIENCE).await.unwrap()
     }
