@@ -16,5 +16,6 @@ mod namespaces;
 mod restart;
 mod restart_monitor;
 mod snapshots;
+mod storm;
 mod tasks;
 mod tasks_exec;

@@ -21,6 +21,9 @@ use tokio::{
 };
 
 const SERVICE: &str = "containerd.services.events.ttrpc.v1.Events";
+/// How long shims that kept events for us wait after a start: subscribers of the daemon before come back
+/// first, as nothing is stored for them here. Less than a shim's own patience by far.
+const RETURN: Duration = Duration::from_millis(500);
 /// How long a failed accept (no descriptors left, say) is slept over.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a peer may take to read an answer.
@@ -50,6 +53,7 @@ pub(crate) fn listen(path: &Path, exchange: Arc<Exchange>) -> Result<AbortHandle
 }
 
 async fn accept(listener: UnixListener, exchange: Arc<Exchange>) {
+    time::sleep(RETURN).await;
     loop {
         match listener.accept().await {
             Ok((stream, _)) if is_ours(&stream) => {
