@@ -59,6 +59,10 @@ lint: ## Formatting and clippy, warnings as errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target under libFuzzer (nightly Rust); `make test` has a short run of each
+	scripts/fuzz.sh
+
 .PHONY: install
 install: build ## Install binaries and the systemd unit under PREFIX
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin target/release/containerd target/release/ctr $(SHIM)

@@ -1,5 +1,11 @@
 //! Black-box tests: a started daemon, driven from outside, on every combination of ours and Go's programs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests report by panicking"
+)]
 
 mod bad_content;
 mod bad_images;
