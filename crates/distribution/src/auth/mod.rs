@@ -1,0 +1,145 @@
+//! Who we are at a host: challenges answered, tokens kept for as long as they are good.
+//!
+//! A host that answers 401 says how it wants to be asked (RFC 9110, 11.6.1). `Basic` gets the credential itself;
+//! `Bearer` gets a token, which is fetched from the realm it names, once per scope, whoever waits for it.
+
+mod challenge;
+mod credentials;
+mod docker_config;
+mod token;
+
+use challenge::{Challenge, Scheme};
+pub use credentials::{Anonymous, Answer, Credential, Credentials, Fixed};
+pub use docker_config::DockerConfig;
+use model::{Error, Kind, Result};
+use reqwest::header::HeaderMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+use token::Realm;
+use tokio::sync::Mutex;
+
+/// Answers the challenges of one host.
+#[derive(Debug)]
+pub(crate) struct Authorizer {
+    client: reqwest::Client,
+    authority: String,
+    credentials: Arc<dyn Credentials>,
+    state: Mutex<Option<State>>,
+}
+
+#[derive(Debug)]
+enum State {
+    Header(String),
+    Bearer { realm: Realm, credential: Option<Credential>, tokens: HashMap<BTreeSet<String>, Token> },
+}
+
+#[derive(Clone, Debug)]
+struct Token {
+    header: String,
+    expires: Option<Instant>,
+}
+
+impl Authorizer {
+    pub(crate) fn new(client: reqwest::Client, authority: String, credentials: Arc<dyn Credentials>) -> Self {
+        Self { client, authority, credentials, state: Mutex::new(None) }
+    }
+
+    /// The `Authorization` header for a request that needs `scopes`; `None` until the host has challenged us.
+    pub(crate) async fn header(&self, scopes: &BTreeSet<String>) -> Result<Option<String>> {
+        // Held while a token is fetched, so that many requests at once fetch it once.
+        let mut state = self.state.lock().await;
+        match state.as_mut() {
+            None => Ok(None),
+            Some(State::Header(header)) => Ok(Some(header.clone())),
+            Some(State::Bearer { realm, credential, tokens }) => {
+                if let Some(token) = tokens.get(scopes)
+                    && token.expires.is_none_or(|expires| expires > Instant::now())
+                {
+                    return Ok(Some(token.header.clone()));
+                }
+                let mut wanted = scopes.clone();
+                wanted.extend(realm.scopes.iter().cloned());
+                let fetched = token::fetch(&self.client, realm, &wanted, credential.as_ref())
+                    .await
+                    .map_err(|error| error.context(format!("authorize at {}", self.authority)))?;
+                let token = Token { header: format!("Bearer {}", fetched.token), expires: fetched.expires };
+                tokens.insert(scopes.clone(), token.clone());
+                Ok(Some(token.header))
+            }
+        }
+    }
+
+    /// Learns from a 401 how to authorize; `refused` is the header that was sent with the request, if any.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the same answer would be refused again.
+    pub(crate) async fn challenged(&self, headers: &HeaderMap, refused: Option<&str>, repository: &str) -> Result<()> {
+        let challenges = Challenge::parse_all(headers);
+        let mut state = self.state.lock().await;
+        if refused.is_some() {
+            self.forget(&mut state, refused, &challenges)?;
+        }
+        if state.is_some() {
+            return Ok(()); // another request has learned it meanwhile
+        }
+        let credential = self.credentials.of(&self.authority, repository, &raw(headers)).await?;
+        *state = Some(match (&credential, pick(&challenges)) {
+            (Some(Credential::Header(header)), _) => State::Header(header.clone()),
+            (Some(Credential::Token(token)), _) => State::Header(format!("Bearer {token}")),
+            (_, Some(Challenge { scheme: Scheme::Bearer, parameters })) => {
+                State::Bearer { realm: Realm::of(parameters, &self.authority)?, credential, tokens: HashMap::new() }
+            }
+            (Some(Credential::Basic { username, password }), Some(Challenge { scheme: Scheme::Basic, .. })) => {
+                State::Header(basic(username, password))
+            }
+            (_, Some(_)) => return Err(self.refused("no credential for basic authentication")),
+            (_, None) => return Err(self.refused("no supported authentication scheme is offered")),
+        });
+        Ok(())
+    }
+
+    /// Drops what was just refused; a second refusal of a fresh answer is final.
+    fn forget(&self, state: &mut Option<State>, refused: Option<&str>, challenges: &[Challenge]) -> Result<()> {
+        match state {
+            Some(State::Bearer { tokens, .. }) => {
+                let before = tokens.len();
+                tokens.retain(|_, token| Some(token.header.as_str()) != refused);
+                if tokens.len() == before {
+                    return Ok(()); // refused with an older token: there is a newer one
+                }
+                let why = pick(challenges).and_then(|challenge| challenge.parameters.get("error").cloned());
+                // The realm or the scopes may have changed with the challenge.
+                *state = None;
+                if let Some(why) = why.filter(|why| why == "insufficient_scope") {
+                    return Err(self.refused(&format!("server message: {why}")));
+                }
+                Ok(())
+            }
+            Some(State::Header(_)) => Err(self.refused("the credential was refused")),
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        Error::new(Kind::Unauthenticated, format!("authorization at {} failed: {why}", self.authority))
+    }
+}
+
+/// The strongest scheme we know: bearer before basic.
+fn pick(challenges: &[Challenge]) -> Option<&Challenge> {
+    let of = |scheme| challenges.iter().find(|challenge| challenge.scheme == scheme);
+    of(Scheme::Bearer).or_else(|| of(Scheme::Basic))
+}
+
+fn raw(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(reqwest::header::WWW_AUTHENTICATE);
+    values.iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+}
+
+fn basic(username: &str, password: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}")))
+}

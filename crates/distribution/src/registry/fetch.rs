@@ -1,0 +1,185 @@
+//! Blobs as streams that survive a broken connection.
+
+use super::{
+    Endpoint, Repository,
+    request::{Request, refused},
+};
+use crate::http;
+use bytes::Bytes;
+use model::{Digest, Error, Kind, Result};
+use reqwest::{Method, Response, StatusCode, header::CONTENT_RANGE};
+
+/// A blob to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Its digest. It is not checked here: whoever writes the bytes hashes them.
+    pub digest: Digest,
+    /// Its size in bytes; an answer of another size is refused.
+    pub size: u64,
+    /// Where to begin, for one that was fetched in part.
+    pub offset: u64,
+    /// Where to end, for one that is fetched by several requests; the size for the whole.
+    pub end: u64,
+}
+
+impl Blob {
+    /// The whole blob.
+    pub fn whole(digest: Digest, size: u64) -> Self {
+        Self { digest, size, offset: 0, end: size }
+    }
+}
+
+/// The bytes of a blob from its offset, in the order they are.
+///
+/// A body that breaks is asked for again from where it broke, at the next host if need be, as long as every attempt
+/// brings something.
+#[derive(Debug)]
+pub struct Body<'a> {
+    repository: &'a Repository,
+    blob: Blob,
+    response: Option<Response>,
+    /// What came with the bytes skipped at a host that knows no ranges.
+    pending: Option<Bytes>,
+    /// Bytes brought by the attempt under way.
+    brought: u64,
+    failures: u32,
+    host: usize,
+}
+
+impl Repository {
+    /// Opens `blob`. The first host that has it serves it.
+    ///
+    /// # Errors
+    /// `NotFound` if no host has it; otherwise the first host's own error.
+    pub async fn blob(&self, blob: Blob) -> Result<Body<'_>> {
+        if blob.offset > blob.end || blob.end > blob.size {
+            return Err(Error::out_of_range(format!(
+                "blob {}: {}..{} of {}",
+                blob.digest, blob.offset, blob.end, blob.size
+            )));
+        }
+        let mut body = Body { repository: self, blob, response: None, pending: None, brought: 0, failures: 0, host: 0 };
+        if body.blob.offset < body.blob.end {
+            body.open().await?;
+        }
+        Ok(body)
+    }
+}
+
+impl Body<'_> {
+    /// The next bytes; `None` at the end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        while self.blob.offset < self.blob.end {
+            let Some(response) = self.response.as_mut() else {
+                self.open().await?;
+                continue;
+            };
+            let received = match self.pending.take() {
+                Some(chunk) => Ok(Some(chunk)),
+                None => response.chunk().await,
+            };
+            match received {
+                Ok(Some(mut chunk)) => {
+                    let left = self.blob.end - self.blob.offset;
+                    if chunk.len() as u64 > left {
+                        // A host that ignores the end of a range; what is beyond is not ours.
+                        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    }
+                    self.blob.offset += chunk.len() as u64;
+                    self.brought += chunk.len() as u64;
+                    return Ok(Some(chunk));
+                }
+                Ok(None) => self.broke(Error::unavailable("the body ended early"))?,
+                Err(error) => self.broke(http::error("the body broke", &error))?,
+            }
+        }
+        self.response = None;
+        Ok(None)
+    }
+
+    /// Counts a failure; gives up when attempts bring nothing any more.
+    fn broke(&mut self, error: Error) -> Result<()> {
+        self.response = None;
+        self.failures = if self.brought > 0 { 0 } else { self.failures + 1 };
+        self.brought = 0;
+        if self.failures > self.repository.limits.retries {
+            return Err(error.context(format!("blob {} at byte {}", self.blob.digest, self.blob.offset)));
+        }
+        tracing::debug!(digest = %self.blob.digest, offset = self.blob.offset, %error, "asking for the rest");
+        Ok(())
+    }
+
+    /// Opens at the host that served last, or the next that can.
+    async fn open(&mut self) -> Result<()> {
+        let hosts = self.repository.able("pull", |can| can.pull)?;
+        let mut first = None;
+        for turn in 0..hosts.len() {
+            let at = (self.host + turn) % hosts.len();
+            match self.open_at(hosts[at]).await {
+                Ok((response, pending)) => {
+                    (self.response, self.pending, self.host, self.brought) = (Some(response), pending, at, 0);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::debug!(host = %hosts[at].host, %error, "cannot fetch");
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::not_found(self.blob.digest.as_str())))
+    }
+
+    async fn open_at(&self, endpoint: &Endpoint) -> Result<(Response, Option<Bytes>)> {
+        let (repository, blob) = (self.repository, &self.blob);
+        let what = format!("blob {} of {}/{}", blob.digest, repository.registry, repository.name);
+        let url = repository.url(endpoint, &format!("blobs/{}", blob.digest));
+        let mut request = Request::new(Method::GET, url, repository.scope("pull"));
+        let partial = blob.offset > 0 || blob.end < blob.size;
+        if partial {
+            request = request.range(blob.offset, (blob.end < blob.size).then(|| blob.end - 1));
+        }
+        let mut response = repository.send(endpoint, &request).await?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT if partial => {
+                check_range(&response, blob, &what)?;
+                Ok((response, None))
+            }
+            StatusCode::OK => {
+                if response.content_length().is_some_and(|length| length != blob.size) {
+                    let length = response.content_length().unwrap_or_default();
+                    return Err(Error::data_loss(format!("{what}: has {length} bytes, expected {}", blob.size)));
+                }
+                let pending = skip(&mut response, blob.offset, &what).await?;
+                Ok((response, pending))
+            }
+            _ => Err(refused(&what, response).await),
+        }
+    }
+}
+
+/// `bytes 100-199/1000` must begin where we asked.
+fn check_range(response: &Response, blob: &Blob, what: &str) -> Result<()> {
+    let Some(value) = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
+    let begins = value.strip_prefix("bytes ").and_then(|range| range.split('-').next()?.parse::<u64>().ok());
+    if begins == Some(blob.offset) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::DataLoss, format!("{what}: asked for byte {}, the answer is {value:?}", blob.offset)))
+}
+
+/// Reads past what we have, at a host that knows no ranges; what is left of the last chunk.
+async fn skip(response: &mut Response, bytes: u64, what: &str) -> Result<Option<Bytes>> {
+    let mut left = bytes;
+    while left > 0 {
+        let chunk = response.chunk().await.map_err(|error| http::error(what, &error))?;
+        let mut chunk =
+            chunk.ok_or_else(|| Error::unavailable(format!("{what}: the body ended at byte {}", bytes - left)))?;
+        if chunk.len() as u64 > left {
+            return Ok(Some(chunk.split_off(usize::try_from(left).unwrap_or(usize::MAX))));
+        }
+        left -= chunk.len() as u64;
+    }
+    Ok(None)
+}

@@ -1,0 +1,145 @@
+//! One repository of a registry: resolve, fetch, push, list, delete (OCI distribution spec 1.1).
+//!
+//! Every read goes to the hosts that serve the registry in order, and to the next when one fails. Writes go to the
+//! hosts that may be pushed to, without that: half a push on each would help nobody.
+
+mod fetch;
+mod list;
+mod push;
+mod request;
+mod resolve;
+
+use crate::{
+    auth::{Authorizer, Credentials},
+    hosts::{Capabilities, Host, Hosts},
+    http::{self, Limits},
+};
+pub use fetch::{Blob, Body};
+use model::{Digest, Error, Result};
+pub use push::{Mounted, Upload};
+pub use resolve::{Document, Resolved};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// One repository, as the hosts that serve its registry show it.
+#[derive(Debug)]
+pub struct Repository {
+    /// Registry, as in the reference: what a mirror is told.
+    registry: String,
+    /// Name within the registry, `library/busybox`.
+    name: String,
+    hosts: Vec<Endpoint>,
+    limits: Limits,
+}
+
+/// A host with its connections and what we are there.
+#[derive(Debug)]
+struct Endpoint {
+    host: Host,
+    client: reqwest::Client,
+    authorizer: Authorizer,
+    /// Set once a TLS handshake failed where plain HTTP may be used.
+    plain: AtomicBool,
+}
+
+impl Repository {
+    /// The repository `name` of `registry`. Nothing is dialled yet.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that is none, or a host that is badly configured.
+    pub fn open(
+        registry: &str,
+        name: &str,
+        hosts: &Hosts,
+        credentials: &Arc<dyn Credentials>,
+        limits: Limits,
+    ) -> Result<Self> {
+        check_name(name)?;
+        let endpoints = hosts.of(registry)?.into_iter().map(|host| Endpoint::new(host, credentials, &limits));
+        Ok(Self {
+            registry: registry.to_owned(),
+            name: name.to_owned(),
+            hosts: endpoints.collect::<Result<_>>()?,
+            limits,
+        })
+    }
+
+    /// The hosts that serve it, in the order they are tried.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().map(|endpoint| &endpoint.host)
+    }
+
+    fn able(&self, what: &str, able: impl Fn(&Capabilities) -> bool) -> Result<Vec<&Endpoint>> {
+        let found: Vec<_> = self.hosts.iter().filter(|endpoint| able(&endpoint.host.capabilities)).collect();
+        if found.is_empty() {
+            return Err(Error::not_found(format!("registry {}: no host is configured to {what}", self.registry)));
+        }
+        Ok(found)
+    }
+
+    fn scope(&self, actions: &str) -> String {
+        format!("repository:{}:{actions}", self.name)
+    }
+}
+
+impl Endpoint {
+    fn new(host: Host, credentials: &Arc<dyn Credentials>, limits: &Limits) -> Result<Self> {
+        let client = http::client(&host, limits)?;
+        let authorizer = Authorizer::new(client.clone(), host.authority.clone(), Arc::clone(credentials));
+        Ok(Self { host, client, authorizer, plain: AtomicBool::new(false) })
+    }
+
+    /// The URL of `path` below the API's root.
+    fn url(&self, path: &str) -> String {
+        let plain = self.plain.load(Ordering::Relaxed);
+        let scheme = if plain { "http" } else { self.host.scheme.as_str() };
+        format!("{scheme}://{}{}/{path}", self.host.authority, self.host.path)
+    }
+}
+
+/// Path components of lower-case letters and digits, joined by separators (distribution spec, pulling manifests).
+fn check_name(name: &str) -> Result<()> {
+    let good = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && part.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+            && !part.contains("..")
+    };
+    if name.len() <= 255 && name.split('/').all(good) {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(format!("repository name {name:?} is not valid")))
+}
+
+/// A tag or a digest, checked: it becomes part of a URL.
+fn check_object(object: &str) -> Result<()> {
+    if object.contains(':') {
+        return object.parse::<Digest>().map(drop);
+    }
+    let good = object.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    if good && (1..=128).contains(&object.len()) && !object.starts_with(['.', '-']) {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(format!("tag {object:?} is not valid")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_tags_cannot_leave_the_repository() {
+        for good in ["a", "library/busybox", "a/b/c-d_e.f"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "A", "a//b", "../x", "a/..", "a/", "/a", "a?b", "a b", &"a".repeat(256)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "..", "a/b", "a?b", "-a", "sha256:zz", &"a".repeat(129)] {
+            assert!(check_object(bad).is_err(), "{bad}");
+        }
+        assert!(check_object("v1.0-rc_1").is_ok());
+    }
+}

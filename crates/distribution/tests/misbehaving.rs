@@ -1,0 +1,231 @@
+//! Against registries that cut, lie, loop, stall and refuse.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
+
+mod support;
+
+use distribution::{Anonymous, Blob, Credential, Credentials, Fixed, Hosts};
+use model::{Algorithm, Digest, Kind};
+use sha2::{Digest as _, Sha256};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+use support::{Server, hosts_toml, reply, reply_claiming, repository, repository_as};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_hash(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
+}
+
+/// The first byte that a request's `Range` asks for.
+fn asked_from(head: &str) -> usize {
+    let range =
+        head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+    range.and_then(|range| range.split('-').next()?.parse().ok()).unwrap_or(0)
+}
+
+async fn read(address: &str, bytes: &[u8]) -> model::Result<Vec<u8>> {
+    let repository = repository(address, "app");
+    let mut body = repository.blob(Blob::whole(digest(bytes), bytes.len() as u64)).await?;
+    let mut found = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        found.extend_from_slice(&chunk);
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_again_and_again_is_asked_for_from_where_it_broke() {
+    let bytes: Vec<u8> = (0..50_000_u32).map(|i| (i % 250) as u8).collect();
+    let served = bytes.clone();
+    let server = Server::start(move |head, _| {
+        let from = asked_from(head);
+        let to = (from + 7_000).min(served.len());
+        let range = format!("bytes {from}-{}/{}", served.len() - 1, served.len());
+        let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+        reply_claiming(status, &[("content-range", &range)], &served[from..to], served.len() - from)
+    });
+    assert!(read(&server.address, &bytes).await.unwrap() == bytes);
+    assert_eq!(server.count(), 8);
+}
+
+#[tokio::test]
+async fn a_host_without_ranges_is_read_from_the_beginning_again() {
+    let bytes: Vec<u8> = (0..50_000_u32).map(|i| (i % 250) as u8).collect();
+    let served = bytes.clone();
+    let server = Server::start(move |_, before| {
+        let to = if before == 0 { 20_001 } else { served.len() };
+        reply_claiming("200 OK", &[], &served[..to], served.len())
+    });
+    assert!(read(&server.address, &bytes).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_given_up_by_name() {
+    let bytes = vec![7; 1000];
+    let server = Server::start(move |_, _| reply_claiming("200 OK", &[], b"", 1000));
+    let error = read(&server.address, &bytes).await.unwrap_err();
+    assert!(error.to_string().contains(digest(&bytes).as_str()), "{error}");
+    assert!(server.count() < 10, "{} requests", server.count());
+}
+
+#[tokio::test]
+async fn another_length_or_another_range_is_refused() {
+    let bytes = vec![7; 1000];
+    let server = Server::start(move |_, _| reply("200 OK", &[], &[7; 999]));
+    assert_eq!(read(&server.address, &bytes).await.unwrap_err().kind(), Kind::DataLoss);
+    let server = Server::start(move |head, _| {
+        if asked_from(head) == 0 {
+            return reply_claiming("200 OK", &[], &[7; 10], 1000);
+        }
+        reply("206 Partial Content", &[("content-range", "bytes 0-999/1000")], &[7; 1000])
+    });
+    assert_eq!(read(&server.address, &bytes).await.unwrap_err().kind(), Kind::DataLoss);
+}
+
+#[tokio::test]
+async fn a_manifest_with_another_digest_is_refused() {
+    let server = Server::start(|_, _| {
+        let claimed = digest(b"something else").to_string();
+        reply("200 OK", &[("content-type", MANIFEST), ("docker-content-digest", &claimed)], b"{}")
+    });
+    let here = repository(&server.address, "app");
+    assert_eq!(here.manifest("v1").await.unwrap_err().kind(), Kind::DataLoss);
+    assert_eq!(here.manifest(digest(b"x").as_str()).await.unwrap_err().kind(), Kind::DataLoss);
+}
+
+#[tokio::test]
+async fn a_manifest_of_a_gigabyte_is_not_read() {
+    let server = Server::start(|_, _| reply_claiming("200 OK", &[("content-type", MANIFEST)], b"{}", 1 << 30));
+    let error = repository(&server.address, "app").manifest("v1").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");
+    // And one that does not say how long it is.
+    let server = Server::start(|_, _| {
+        let mut answer =
+            format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: {MANIFEST}\r\n\r\n").into_bytes();
+        answer.resize(4 << 20, b' ');
+        answer
+    });
+    let error = repository(&server.address, "app").manifest("v1").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");
+}
+
+#[tokio::test]
+async fn redirects_that_loop_end() {
+    let server = Server::start(|_, _| reply("307 Temporary Redirect", &[("location", "/v2/app/blobs/again")], b""));
+    let error = read(&server.address, b"x").await.unwrap_err();
+    assert!(error.to_string().contains("redirects"), "{error}");
+    assert!(server.count() <= 20, "{} requests", server.count());
+}
+
+#[tokio::test]
+async fn credentials_and_headers_do_not_follow_a_redirect_to_another_host() {
+    let elsewhere = Server::start(|_, _| reply("200 OK", &[], b"x"));
+    let target = format!("http://{}/storage?signature=secret", elsewhere.address);
+    let server = Server::start(move |head, _| {
+        if !head.to_ascii_lowercase().contains("authorization: basic") {
+            return reply("401 Unauthorized", &[("www-authenticate", "Basic realm=\"r\"")], b"");
+        }
+        reply("307 Temporary Redirect", &[("location", &target)], b"")
+    });
+    let config = tempfile::tempdir().unwrap();
+    let text = format!("server = \"http://{}\"\n[header]\nx-secret = \"s\"\n", server.address);
+    let hosts = hosts_toml(config.path(), "r.example", &text);
+    let credential = Credential::Basic { username: "u".into(), password: "p".into() };
+    let credentials: Arc<dyn Credentials> = Arc::new(Fixed { host: server.address.clone(), credential });
+    let here = repository_as("r.example", "app", &hosts, credentials);
+    let mut body = here.blob(Blob::whole(digest(b"x"), 1)).await.unwrap();
+    assert_eq!(body.chunk().await.unwrap().unwrap(), "x");
+    let head = elsewhere.heads.lock().unwrap().join("").to_ascii_lowercase();
+    assert!(!head.contains("authorization") && !head.contains("x-secret"), "{head}");
+    let home = server.heads.lock().unwrap().join("").to_ascii_lowercase();
+    assert!(home.contains("x-secret: s"), "{home}");
+}
+
+#[tokio::test]
+async fn too_many_requests_and_server_errors_pass() {
+    for status in ["429 Too Many Requests", "503 Service Unavailable", "500 Internal Server Error"] {
+        let server = Server::start(move |_, before| match before {
+            0 | 1 => reply(status, &[("retry-after", "0")], b""),
+            _ => reply("200 OK", &[], b"x"),
+        });
+        assert_eq!(read(&server.address, b"x").await.unwrap(), b"x", "{status}");
+    }
+    let server = Server::start(|_, _| reply("429 Too Many Requests", &[("retry-after", "0")], b"slow down"));
+    let error = read(&server.address, b"x").await.unwrap_err();
+    assert!(error.kind() == Kind::Unavailable && error.to_string().contains("slow down"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stalled_registry_is_given_up() {
+    let server = Server::start(|_, _| Vec::new());
+    let error = repository(&server.address, "app").manifest("v1").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::DeadlineExceeded, "{error}");
+}
+
+#[tokio::test]
+async fn tokens_are_fetched_once_a_scope_and_again_when_they_are_refused() {
+    let good = Arc::new(AtomicUsize::new(1));
+    let (now, given) = (Arc::clone(&good), Arc::clone(&good));
+    let tokens = Server::start(move |_, _| {
+        let body = format!("{{\"token\":\"t{}\",\"expires_in\":300}}", given.load(Ordering::SeqCst));
+        reply("200 OK", &[], body.as_bytes())
+    });
+    let challenge =
+        format!("Bearer realm=\"http://{}/token\",service=\"s\",scope=\"repository:app:pull\"", tokens.address);
+    let server = Server::start(move |head, _| {
+        if head.to_ascii_lowercase().contains(&format!("authorization: bearer t{}\r\n", now.load(Ordering::SeqCst))) {
+            return reply("200 OK", &[("content-type", MANIFEST)], b"{}");
+        }
+        reply("401 Unauthorized", &[("www-authenticate", &challenge)], b"")
+    });
+    let here = repository(&server.address, "app");
+    for _ in 0..3 {
+        here.manifest("v1").await.unwrap();
+    }
+    assert_eq!(tokens.count(), 1);
+    // The registry forgets the token before it expires.
+    good.store(2, Ordering::SeqCst);
+    here.manifest("v1").await.unwrap();
+    assert_eq!(tokens.count(), 2);
+    let asked = tokens.heads.lock().unwrap()[0].clone();
+    assert!(asked.contains("service=s") && asked.contains("scope=repository%3Aapp%3Apull"), "{asked}");
+}
+
+#[tokio::test]
+async fn a_secret_fetches_its_token_by_post_and_by_get_where_there_is_no_post() {
+    for post_works in [true, false] {
+        let tokens = Server::start(move |head, _| match (head.starts_with("POST"), post_works) {
+            (true, true) => reply("200 OK", &[], b"{\"access_token\":\"t\"}"),
+            (true, false) => reply("405 Method Not Allowed", &[], b""),
+            (false, _) if head.to_ascii_lowercase().contains("authorization: basic") => {
+                reply("200 OK", &[], b"{\"token\":\"t\"}")
+            }
+            (false, _) => reply("401 Unauthorized", &[], b""),
+        });
+        let challenge = format!("Bearer realm=\"http://{}/token\",service=\"s\"", tokens.address);
+        let server = Server::start(move |head, _| {
+            if head.to_ascii_lowercase().contains("authorization: bearer t\r\n") {
+                return reply("200 OK", &[("content-type", MANIFEST)], b"{}");
+            }
+            reply("401 Unauthorized", &[("www-authenticate", &challenge)], b"")
+        });
+        let credential = Credential::Basic { username: "u".into(), password: "p".into() };
+        let credentials: Arc<dyn Credentials> = Arc::new(Fixed { host: server.address.clone(), credential });
+        let here = repository_as(&server.address, "app", &Hosts::default(), credentials);
+        here.manifest("v1").await.unwrap();
+        assert_eq!(tokens.count(), if post_works { 1 } else { 2 });
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_challenges_for_ever_is_given_up() {
+    let tokens = Server::start(|_, _| reply("200 OK", &[], b"{\"token\":\"t\"}"));
+    let challenge = format!("Bearer realm=\"http://{}/token\"", tokens.address);
+    let server = Server::start(move |_, _| reply("401 Unauthorized", &[("www-authenticate", &challenge)], b"no entry"));
+    let here = repository_as(&server.address, "app", &Hosts::default(), Arc::new(Anonymous));
+    let error = here.manifest("v1").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unauthenticated, "{error}");
+    assert!(server.count() <= 4 && tokens.count() <= 3, "{} and {}", server.count(), tokens.count());
+}

@@ -1,0 +1,169 @@
+//! Registries for the tests: Debian's docker-registry, and one that misbehaves as told.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
+
+use distribution::{Anonymous, Credentials, Hosts, Limits, Repository};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// docker-registry on a port of loopback; ended and removed when dropped.
+#[derive(Debug)]
+pub struct Registry {
+    pub dir: TempDir,
+    pub address: String,
+    child: Child,
+}
+
+impl Registry {
+    /// Starts one with more of its YAML configuration under `http:` and at the top.
+    pub fn start(http: &str, top: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), http, top)
+    }
+
+    pub fn start_in(dir: TempDir, http: &str, top: &str) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {0}/data}}\n  delete: {{enabled: true}}\n\
+             http:\n  addr: {address}\n  secret: tests\n{http}\n{top}\n",
+            dir.path().display()
+        );
+        fs::write(dir.path().join("config.yml"), config).unwrap();
+        let log = fs::File::create(dir.path().join("log")).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(dir.path().join("config.yml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("Debian's package docker-registry");
+        let registry = Self { dir, address, child };
+        let start = Instant::now();
+        while TcpStream::connect(&registry.address).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(30), "{}", registry.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        registry
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Impatient bounds, so that a test of a failure does not take a minute.
+pub fn limits() -> Limits {
+    Limits {
+        progress: Duration::from_secs(3),
+        retries: 2,
+        retry_after: Duration::from_secs(1),
+        document: 1 << 20,
+        ..Limits::default()
+    }
+}
+
+pub fn repository(address: &str, name: &str) -> Repository {
+    repository_as(address, name, &Hosts::default(), Arc::new(Anonymous))
+}
+
+pub fn repository_as(address: &str, name: &str, hosts: &Hosts, credentials: Arc<dyn Credentials>) -> Repository {
+    Repository::open(address, name, hosts, &credentials, limits()).unwrap()
+}
+
+/// A directory of hosts with `text` as the hosts.toml of `registry`.
+pub fn hosts_toml(dir: &Path, registry: &str, text: &str) -> Hosts {
+    fs::create_dir_all(dir.join(registry)).unwrap();
+    fs::write(dir.join(registry).join("hosts.toml"), text).unwrap();
+    Hosts { dirs: vec![dir.to_owned()], ..Hosts::default() }
+}
+
+/// An HTTP/1.1 server that answers each request with what `answer` makes of its head, and closes.
+#[derive(Debug)]
+pub struct Server {
+    pub address: String,
+    /// The heads of the requests so far.
+    pub heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// `answer` gets the head, and how many requests came before.
+    pub fn start(answer: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&heads);
+        let answer = Arc::new(answer);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                thread::spawn(move || serve(stream, &seen, &*answer));
+            }
+        });
+        Self { address, heads }
+    }
+
+    pub fn count(&self) -> usize {
+        self.heads.lock().unwrap().len()
+    }
+}
+
+fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, answer: &dyn Fn(&str, usize) -> Vec<u8>) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            // A TLS handshake: we speak none.
+            Ok(1) if head.is_empty() && !byte[0].is_ascii_uppercase() => return,
+            Ok(1) => head.push(byte[0]),
+            _ => return,
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let before = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(head.clone());
+        seen.len() - 1
+    };
+    let reply = answer(&head, before);
+    if reply.is_empty() {
+        thread::sleep(Duration::from_secs(20)); // a stalled peer
+        return;
+    }
+    drop(stream.write_all(&reply));
+}
+
+/// An answer with a right length.
+pub fn reply(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    reply_claiming(status, headers, body, body.len())
+}
+
+/// An answer that claims to have `length` bytes.
+pub fn reply_claiming(status: &str, headers: &[(&str, &str)], body: &[u8], length: usize) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let mut bytes = (text + "\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
