@@ -1,6 +1,12 @@
 //! Registries for the tests: Debian's docker-registry, and one that misbehaves as told.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "tests report by panicking, and read better with plain arguments"
+)]
 
 use distribution::{Anonymous, Credentials, Hosts, Limits, Repository};
 use std::{
