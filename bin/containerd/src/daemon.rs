@@ -82,7 +82,7 @@ async fn serve(config: Config) -> Result<()> {
     socket::protect(&config.plugins.ttrpc)?;
     let plugins = plugins::describe(&config, &snapshotters);
     check_required(&config, &plugins)?;
-    let monitor = restart_monitor(&config, &engine, &store)?;
+    let monitor = restart_monitor(&config, &engine, &store).await?;
     let router = grpc::router(grpc::Backends {
         store: store.clone(),
         engine: engine.clone(),
@@ -198,11 +198,11 @@ async fn open_store(config: &Config, snapshotters: &Snapshotters, exchange: Arc<
         .map_err(|error| Error::internal(format!("open store: {error}")))?
 }
 
-fn restart_monitor(config: &Config, engine: &Engine, store: &Store) -> Result<Option<RestartMonitor>> {
+async fn restart_monitor(config: &Config, engine: &Engine, store: &Store) -> Result<Option<RestartMonitor>> {
     if config.is_disabled(RESTART_MONITOR) {
         return Ok(None);
     }
-    RestartMonitor::start(engine.clone(), store.clone(), config.plugins.restart.interval).map(Some)
+    RestartMonitor::start(engine.clone(), store.clone(), config.plugins.restart.interval).await.map(Some)
 }
 
 fn gc_config(gc: &Gc) -> GcConfig {

@@ -12,11 +12,13 @@ use store::Store;
 use tokio::{
     sync::{Semaphore, watch},
     task::{Id, JoinHandle, JoinSet},
-    time::{self, MissedTickBehavior},
+    time::{self, Instant, MissedTickBehavior},
 };
 
 /// Restarts at once. A host full of containers comes back in order, not in a stampede.
 const AT_ONCE: usize = 16;
+/// As good as never, and still a time that a clock can show.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 /// What may change what a container should be doing, or does.
 const TOPICS: [&str; 5] =
     ["/tasks/exit", "/tasks/delete", "/containers/create", "/containers/update", "/containers/delete"];
@@ -32,14 +34,18 @@ impl RestartMonitor {
     /// Watches the containers of `store` from now on, the scan every `interval` (0: containerd's).
     /// Those whose task is still being adopted are looked at once it is.
     ///
+    /// Containers on record by now ran before the daemon did, and are restarted without delay. That is why the first
+    /// scan ends before this returns: a client's first container is not among them.
+    ///
     /// # Errors
-    /// None that a caller could cause.
-    pub fn start(engine: Engine, store: Store, interval: Duration) -> Result<Self> {
-        let interval = if interval.is_zero() { Self::INTERVAL } else { interval };
+    /// Those of the store.
+    pub async fn start(engine: Engine, store: Store, interval: Duration) -> Result<Self> {
+        let interval = if interval.is_zero() { Self::INTERVAL } else { interval.min(LONGEST_INTERVAL) };
         // Before the first scan: nothing falls in between.
         let events = subscribe(&engine)?;
         let shared = Arc::new(Shared { engine, store, interval, limit: Semaphore::new(AT_ONCE) });
         let mut monitor = Monitor { shared, watched: HashMap::new(), watchers: JoinSet::new(), keys: HashMap::new() };
+        monitor.scan(true).await?;
         Ok(Self(tokio::spawn(async move { monitor.run(events).await })))
     }
 }
@@ -67,9 +73,9 @@ struct Monitor {
 
 impl Monitor {
     async fn run(&mut self, mut events: Subscription) {
-        let mut scan = time::interval(self.shared.interval);
+        let interval = self.shared.interval;
+        let mut scan = time::interval_at(Instant::now() + interval, interval);
         scan.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut at_start = true;
         loop {
             tokio::select! {
                 event = events.next() => match event {
@@ -90,10 +96,11 @@ impl Monitor {
                         self.ended(error.id(), None);
                     }
                 },
-                _ = scan.tick() => match self.scan(at_start).await {
-                    Ok(()) => at_start = false,
-                    Err(error) => tracing::error!(%error, "restart monitor's scan"),
-                },
+                _ = scan.tick() => {
+                    if let Err(error) = self.scan(false).await {
+                        tracing::error!(%error, "restart monitor's scan");
+                    }
+                }
             }
         }
     }

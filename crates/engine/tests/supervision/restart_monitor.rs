@@ -19,8 +19,8 @@ const POLICY: &str = "containerd.io/restart.policy";
 const COUNT: &str = "containerd.io/restart.count";
 const LOG_URI: &str = "containerd.io/restart.loguri";
 
-fn monitor(daemon: &Running) -> RestartMonitor {
-    RestartMonitor::start(daemon.engine.clone(), daemon.store.clone(), Duration::from_secs(3600)).unwrap()
+async fn monitor(daemon: &Running) -> RestartMonitor {
+    RestartMonitor::start(daemon.engine.clone(), daemon.store.clone(), Duration::from_secs(3600)).await.unwrap()
 }
 
 async fn task(daemon: &Running, id: &str) -> Option<Process> {
@@ -74,7 +74,7 @@ fn a_killed_container_runs_again_until_its_label_says_stopped(shim: Impl) {
     let bed = Bed::new(shim);
     run(async {
         let daemon = bed.open().await;
-        let _monitor = monitor(&daemon);
+        let _monitor = monitor(&daemon).await;
         let log = bed.folder().join("out.log");
         let uri = format!("file://{}", log.display());
         let script = "echo said; exec sleep 1000";
@@ -99,7 +99,7 @@ fn a_failing_container_is_restarted_as_often_as_its_policy_says(shim: Impl) {
     let bed = Bed::new(shim);
     run(async {
         let daemon = bed.open().await;
-        let _monitor = monitor(&daemon);
+        let _monitor = monitor(&daemon).await;
         let mut events = daemon.events();
         daemon.labelled("c", &["sh", "-c", "exit 3"], &[(STATUS, "running"), (POLICY, "on-failure:2")]);
         start(&daemon, "c").await;
@@ -125,7 +125,7 @@ fn what_ended_while_no_daemon_ran_is_restarted_unless_a_user_stopped_it(shim: Im
     let bed = Bed::new(shim);
     let pids = run(async {
         let daemon = bed.open().await;
-        let _monitor = monitor(&daemon);
+        let _monitor = monitor(&daemon).await;
         let mut pids = Vec::new();
         for (id, user_stopped) in [("a", "false"), ("b", "true")] {
             let user_stopped = ("containerd.io/restart.explicitly-stopped", user_stopped);
@@ -140,7 +140,7 @@ fn what_ended_while_no_daemon_ran_is_restarted_unless_a_user_stopped_it(shim: Im
     }
     run(async {
         let daemon = bed.open().await;
-        let _monitor = monitor(&daemon);
+        let _monitor = monitor(&daemon).await;
         until(&daemon, "a", |task| runs_anew(task, pids[0])).await;
         assert!(!task(&daemon, "b").await.is_some_and(|task| task.status == Status::Running));
         assert_eq!((count(&daemon, "a").as_deref(), count(&daemon, "b")), (Some("1"), None));
@@ -159,7 +159,7 @@ fn a_task_that_cannot_be_created_is_tried_again(shim: Impl) {
         let daemon = bed.open().await;
         // On record before the daemon starts to watch, as after a reboot, and its program is not there yet.
         daemon.labelled("c", &["late"], &[(STATUS, "running")]);
-        let _monitor = monitor(&daemon);
+        let _monitor = monitor(&daemon).await;
         let counted = || count(&daemon, "c").and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
         let twice = time::timeout(tests::PATIENCE, async {
             while counted() < 2 {
