@@ -16,6 +16,7 @@ mod restart;
 mod shim;
 mod task;
 mod tasks;
+pub mod transfer;
 
 pub use config::{EngineConfig, Timeouts};
 pub use engine::Engine;

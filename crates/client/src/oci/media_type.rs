@@ -1,5 +1,10 @@
 //! What a media type says about a document.
 
+use super::Descriptor;
+
+/// The image spec's name of an image in an index's entry, often only a tag.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
 /// Names of media types.
 pub mod media_types {
     /// A list of manifests.
@@ -20,6 +25,8 @@ pub mod media_types {
     pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
     /// Docker's layer as gzip (and, in containerd's use, any compression).
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// An attestation.
+    pub const IN_TOTO: &str = "application/vnd.in-toto+json";
     /// CRIU's configuration of a checkpoint.
     pub const CHECKPOINT_CONFIG: &str = "application/vnd.containerd.container.checkpoint.config.v1+proto";
 }
@@ -67,9 +74,34 @@ impl Kind {
     }
 }
 
+/// The name of a blob's ingest, by which containerd's progress events also know it.
+pub fn reference_key(descriptor: &Descriptor) -> String {
+    let prefix = match Kind::of(&descriptor.media_type) {
+        Kind::Index => "index",
+        Kind::Manifest => "manifest",
+        Kind::Config => "config",
+        Kind::Layer => "layer",
+        Kind::Other if descriptor.media_type == media_types::IN_TOTO => "attestation",
+        Kind::Other => "unknown",
+    };
+    match descriptor.annotations.get(REF_NAME) {
+        Some(name) => format!("{prefix}-{name}@{}", descriptor.digest),
+        None => format!("{prefix}-{}", descriptor.digest),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_blob_is_named_after_its_role() {
+        let mut blob = Descriptor { media_type: media_types::LAYER_GZIP.into(), ..Descriptor::default() };
+        assert_eq!(reference_key(&blob), format!("layer-{}", blob.digest));
+        blob.annotations.insert(REF_NAME.into(), "v1".into());
+        blob.media_type = media_types::INDEX.into();
+        assert_eq!(reference_key(&blob), format!("index-v1@{}", blob.digest));
+    }
 
     #[test]
     fn layers_are_known_by_their_prefix() {

@@ -1,0 +1,40 @@
+//! A registry as an end of a transfer.
+
+use super::stream::ByteOutput;
+use distribution::Credentials;
+use std::{path::PathBuf, sync::Arc};
+
+/// An image in a registry, and how to reach it: containerd's `OCIRegistry` with its resolver.
+#[derive(Debug)]
+pub struct Registry {
+    /// `host/repository[:tag][@digest]`.
+    pub reference: String,
+    /// Headers of every request.
+    pub headers: Vec<(String, String)>,
+    /// A folder of `hosts.toml` files, in place of the daemon's.
+    pub hosts_dir: Option<PathBuf>,
+    /// `http` or `https` for a host that no file describes.
+    pub default_scheme: Option<String>,
+    /// What is told about requests.
+    pub http_debug: HttpDebug,
+    /// Where that is told; nowhere: in the daemon's log.
+    pub log: Option<ByteOutput>,
+    /// Who we are.
+    pub credentials: Arc<dyn Credentials>,
+}
+
+/// What is told about HTTP requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HttpDebug {
+    /// Requests and responses, without bodies of blobs.
+    pub requests: bool,
+    /// Connections and names looked up.
+    pub trace: bool,
+}
+
+impl Registry {
+    /// What containerd's errors and events call it.
+    pub fn what(&self) -> String {
+        format!("OCI Registry ({})", self.reference)
+    }
+}
