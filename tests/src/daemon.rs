@@ -1,5 +1,6 @@
 //! One daemon under a temporary directory: started, killed, restarted, stopped, and cleaned up after.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -41,6 +42,8 @@ pub struct Daemon {
     which: Impl,
     traces: Traces,
     child: Option<Child>,
+    /// What starts the daemon in its place and gives it its pid; empty: nothing.
+    launcher: &'static [&'static str],
     // Last, so that it is removed when nothing in it is mounted or running any more.
     _dir: TempDir,
 }
@@ -55,16 +58,22 @@ impl Daemon {
     /// [`Daemon::start`] with other settings than the tests': TOML of version 3, after directories and socket.
     #[must_use]
     pub fn configured(which: Impl, shim: Impl, settings: &str) -> Self {
-        Self::set_up(which, shim, settings, None)
+        Self::set_up(which, shim, settings, None, &[])
     }
 
     /// [`Daemon::start`] on a root directory that is there already, and stays.
     #[must_use]
     pub fn on_root(which: Impl, root: &Path) -> Self {
-        Self::set_up(which, which, TESTING, Some(root))
+        Self::set_up(which, which, TESTING, Some(root), &[])
     }
 
-    fn set_up(which: Impl, shim: Impl, settings: &str, root: Option<&Path>) -> Self {
+    /// [`Daemon::start`] in a user namespace in which only root exists, and a mount namespace.
+    #[must_use]
+    pub fn unprivileged(which: Impl) -> Self {
+        Self::set_up(which, which, TESTING, None, &["unshare", "--user", "--map-root-user", "--mount"])
+    }
+
+    fn set_up(which: Impl, shim: Impl, settings: &str, root: Option<&Path>, launcher: &'static [&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::Builder::new().prefix("cd-").tempdir().expect("make a temporary directory");
         let namespace = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -75,7 +84,7 @@ impl Daemon {
         if let Some(root) = root {
             std::os::unix::fs::symlink(root, dir.path().join("root")).expect("link the root");
         }
-        let mut daemon = Self { which, traces, child: None, _dir: dir };
+        let mut daemon = Self { which, traces, child: None, launcher, _dir: dir };
         daemon.restart();
         daemon
     }
@@ -98,7 +107,10 @@ impl Daemon {
     pub fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(self.dir().join("log")).expect("open the log");
         let path = format!("{}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.dir().display());
-        let child = Command::new(self.which.containerd())
+        let program = self.which.containerd();
+        let words: Vec<&OsStr> = self.launcher.iter().map(OsStr::new).chain([program.as_os_str()]).collect();
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .arg("--config")
             .arg(self.dir().join("config.toml"))
             .env("PATH", path)

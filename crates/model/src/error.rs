@@ -16,7 +16,7 @@ pub enum Kind {
     AlreadyExists,
     /// The caller may not do this.
     PermissionDenied,
-    /// A quota, the disk or a bound of ours is exhausted.
+    /// A bound of ours is exceeded. A full disk is not: containerd calls it [`Kind::Unknown`].
     ResourceExhausted,
     /// The object is not in the state the request needs.
     FailedPrecondition,
@@ -76,9 +76,6 @@ impl Error {
             io::ErrorKind::NotFound => Kind::NotFound,
             io::ErrorKind::AlreadyExists => Kind::AlreadyExists,
             io::ErrorKind::PermissionDenied => Kind::PermissionDenied,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
-                Kind::ResourceExhausted
-            }
             io::ErrorKind::TimedOut => Kind::DeadlineExceeded,
             io::ErrorKind::Unsupported => Kind::Unimplemented,
             _ => Kind::Unknown,
@@ -142,10 +139,23 @@ impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.message)?;
         match &self.source {
-            Some(source) => write!(out, ": {source}"),
+            Some(source) => match source.downcast_ref().and_then(errno_text) {
+                Some(text) => write!(out, ": {text}"),
+                None => write!(out, ": {source}"),
+            },
             None => Ok(()),
         }
     }
+}
+
+/// The text of an `errno` as Go prints it, which clients look for: "no space left on device".
+fn errno_text(error: &io::Error) -> Option<String> {
+    let code = error.raw_os_error()?;
+    let mut text = error.to_string().replace(&format!(" (os error {code})"), "");
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    Some(text)
 }
 
 impl fmt::Debug for Error {
@@ -169,5 +179,14 @@ mod tests {
         let error = Error::io("open blob", io::Error::from(io::ErrorKind::NotFound)).context("read sha256:ab");
         assert_eq!(error.kind(), Kind::NotFound);
         assert_eq!(error.to_string(), "read sha256:ab: open blob: entity not found");
+    }
+
+    #[test]
+    fn a_full_disk_reads_as_in_go() {
+        let error = Error::io("write blob", io::Error::from_raw_os_error(28)).context("import");
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (Kind::Unknown, "import: write blob: no space left on device")
+        );
     }
 }

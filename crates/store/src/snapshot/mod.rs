@@ -107,7 +107,7 @@ pub struct Live {
 ///
 /// # Errors
 ///
-/// Messages name the snapshot's key or the path. A full disk is `ResourceExhausted`, and what the call began
+/// Messages name the snapshot's key or the path. On a full disk, too, what the call began
 /// is taken back.
 pub trait Driver: Send + Sync + fmt::Debug {
     /// What it can do beyond the minimum.
