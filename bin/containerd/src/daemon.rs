@@ -12,7 +12,10 @@ use crate::{
     socket, systemd,
     version::{REVISION, VERSION},
 };
-use engine::{Engine, EngineConfig, Exchange, RestartMonitor, Timeouts};
+use engine::{
+    Engine, EngineConfig, Exchange, RestartMonitor, Timeouts,
+    transfer::{TransferConfig, Transfers},
+};
 use model::{Error, Result};
 use std::{
     fs,
@@ -86,6 +89,7 @@ async fn serve(config: Config) -> Result<()> {
     let router = grpc::router(grpc::Backends {
         store: store.clone(),
         engine: engine.clone(),
+        transfers: Transfers::new(store.clone(), TransferConfig::default()),
         plugins,
         uuid: identity::uuid(&config.root)?,
         processors: processors(&config),

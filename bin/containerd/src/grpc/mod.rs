@@ -18,14 +18,16 @@ mod router;
 mod scope;
 mod server;
 mod snapshots;
+mod streaming;
 mod tasks;
+mod transfer;
 mod version;
 
 pub(crate) use router::Router;
 pub(crate) use server::serve;
 
 use crate::plugins::Plugin;
-use engine::Engine;
+use engine::{Engine, transfer::Transfers};
 use proto::api::containerd::services as api;
 use std::sync::Arc;
 use store::{Store, layers::StreamProcessor};
@@ -36,6 +38,7 @@ use tonic_reflection::server::Builder as Reflection;
 pub(crate) struct Backends {
     pub(crate) store: Store,
     pub(crate) engine: Engine,
+    pub(crate) transfers: Transfers,
     pub(crate) plugins: Vec<Plugin>,
     pub(crate) uuid: String,
     pub(crate) processors: Arc<[StreamProcessor]>,
@@ -46,7 +49,7 @@ pub(crate) struct Backends {
 
 /// Every service, ready to serve.
 pub(crate) fn router(backends: Backends) -> Router {
-    let Backends { store, engine, plugins, uuid, processors, sync_fs, limits: (recv, send) } = backends;
+    let Backends { store, engine, transfers, plugins, uuid, processors, sync_fs, limits: (recv, send) } = backends;
     macro_rules! limited {
         ($server:ty, $handler:expr) => {
             <$server>::new($handler).max_decoding_message_size(recv).max_encoding_message_size(send)
@@ -55,6 +58,9 @@ pub(crate) fn router(backends: Backends) -> Router {
     let events = events::Events(Arc::clone(engine.exchange()));
     let diff = diff::Diff { store: store.clone(), processors, sync_fs };
     let introspection = introspection::Introspection { plugins, uuid, engine: engine.clone() };
+    let streams = streaming::Registry::default();
+    let transfer = transfer::Transfer { transfers, streams: streams.clone() };
+    let streaming = streaming::Streams { registry: streams, store: store.clone() };
     let (_, health) = tonic_health::server::health_reporter();
     router::Builder::default()
         .add(limited!(
@@ -72,7 +78,9 @@ pub(crate) fn router(backends: Backends) -> Router {
             namespaces::Namespaces(store.clone())
         ))
         .add(limited!(api::snapshots::v1::snapshots_server::SnapshotsServer<_>, snapshots::Snapshots(store)))
+        .add(limited!(api::streaming::v1::streaming_server::StreamingServer<_>, streaming))
         .add(limited!(api::tasks::v1::tasks_server::TasksServer<_>, tasks::Tasks(engine)))
+        .add(limited!(api::transfer::v1::transfer_server::TransferServer<_>, transfer))
         .add(limited!(api::version::v1::version_server::VersionServer<_>, version::Version))
         .add(health)
         .add_on_demand(|| descriptors().build_v1().unwrap_or_else(|error| unreachable!("our own descriptors: {error}")))

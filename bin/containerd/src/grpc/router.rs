@@ -26,14 +26,13 @@ type OnDemand = LazyLock<Handler, Box<dyn FnOnce() -> Handler + Send>>;
 /// Methods that last until something happens, or for ever.
 const WAITING: &[&str] = &[
     "/containerd.services.events.v1.Events/Subscribe",
+    "/containerd.services.streaming.v1.Streaming/Stream",
     "/containerd.services.tasks.v1.Tasks/Wait",
     "/grpc.health.v1.Health/Watch",
 ];
 
 /// Services whose place is kept, with what to do meanwhile.
 const LATER: &[(&str, &str)] = &[
-    ("containerd.services.transfer.v1.Transfer", "use the client's own transfer, as with ctr's --local"),
-    ("containerd.services.streaming.v1.Streaming", "it serves transfers, which are not there yet"),
     ("containerd.services.sandbox.v1.Store", "sandboxes are not there yet"),
     ("containerd.services.sandbox.v1.Controller", "sandboxes are not there yet"),
     ("runtime.v1.RuntimeService", "Kubernetes is not served yet"),

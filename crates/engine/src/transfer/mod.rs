@@ -23,7 +23,7 @@ pub use image_store::{ImageStore, Reference, Unpack};
 pub use lease::under_lease;
 pub use progress::{Progress, ProgressSink, Tracker};
 pub use registry::{HttpDebug, Registry};
-pub use stream::{ByteInput, ByteOutput, ExportStream, ImportStream};
+pub use stream::{ByteFeed, ByteInput, ByteOutput, ExportStream, ImportStream};
 
 use model::{Error, Result, Scope};
 use std::sync::Arc;

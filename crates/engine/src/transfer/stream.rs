@@ -3,16 +3,26 @@
 use bytes::Bytes;
 use client::oci::Platform;
 use model::{Error, Result};
-use std::{fmt, pin::Pin};
 use tokio::sync::mpsc;
-use tokio_stream::{Stream, StreamExt as _};
 
-/// Bytes coming in, in pieces of any size. An error ends them.
-pub struct ByteInput(Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>);
+/// Bytes coming in, in pieces of any size. An error ends them; so does, as an error, the loss of the other end.
+#[derive(Debug)]
+pub struct ByteInput(mpsc::Receiver<Piece>);
+
+/// The other end of a [`ByteInput`].
+#[derive(Debug)]
+pub struct ByteFeed(mpsc::Sender<Piece>);
 
 /// Bytes going out. Whoever holds the other end sees the end when this is dropped.
 #[derive(Clone, Debug)]
 pub struct ByteOutput(mpsc::Sender<Bytes>);
+
+#[derive(Debug)]
+enum Piece {
+    Some(Bytes),
+    Broken(Error),
+    End,
+}
 
 /// A tar archive to import: an OCI layout, or what `docker save` writes.
 #[derive(Debug)]
@@ -41,9 +51,10 @@ pub struct ExportStream {
 }
 
 impl ByteInput {
-    /// Reads from `stream`.
-    pub fn new(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self(Box::pin(stream))
+    /// The two ends of a pipe that holds at most `pieces` pieces.
+    pub fn pipe(pieces: usize) -> (ByteFeed, Self) {
+        let (sender, receiver) = mpsc::channel(pieces.max(1));
+        (ByteFeed(sender), Self(receiver))
     }
 
     /// The next piece, `None` at the end.
@@ -51,13 +62,44 @@ impl ByteInput {
     /// # Errors
     /// What broke the stream.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.0.next().await.transpose()
+        piece(self.0.recv().await)
+    }
+
+    /// The same from a thread that may block.
+    ///
+    /// # Errors
+    /// As [`ByteInput::next`].
+    pub fn blocking_next(&mut self) -> Result<Option<Bytes>> {
+        piece(self.0.blocking_recv())
     }
 }
 
-impl fmt::Debug for ByteInput {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("ByteInput")
+fn piece(piece: Option<Piece>) -> Result<Option<Bytes>> {
+    match piece {
+        Some(Piece::Some(bytes)) => Ok(Some(bytes)),
+        Some(Piece::End) => Ok(None),
+        Some(Piece::Broken(error)) => Err(error),
+        None => Err(Error::cancelled("the stream's writer has gone")),
+    }
+}
+
+impl ByteFeed {
+    /// Feeds a piece, once there is room.
+    ///
+    /// # Errors
+    /// `Cancelled` when nobody reads any more.
+    pub async fn send(&self, piece: Bytes) -> Result<()> {
+        self.0.send(Piece::Some(piece)).await.map_err(|_| closed())
+    }
+
+    /// Tells the reader that this was all, or what broke it.
+    pub async fn end(self, result: Result<()>) {
+        let _gone = self.0.send(result.map_or_else(Piece::Broken, |()| Piece::End)).await;
+    }
+
+    /// Returns once nobody reads any more.
+    pub async fn unread(&self) {
+        self.0.closed().await;
     }
 }
 
