@@ -1,5 +1,5 @@
 #!/bin/bash
-# peers.sh DIR    unpacks Go containerd of Debian's newest suite under DIR, beside the system
+# peers.sh DIR    unpacks Go containerd and Docker of Debian's newest suite under DIR, beside the system
 #
 # The tests and benchmarks compare with it. Nothing is installed: the packages are fetched with a
 # private apt configuration from the mirror that apt already uses, and unpacked under DIR. Debian's Go
@@ -8,7 +8,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/debian.sh"
 dir=$1 suite=${SUITE:-sid}
-[ -x "$dir/usr/bin/containerd" ] && [ -x "$dir/usr/bin/containerd-shim-runc-v2" ] && [ -x "$dir/usr/bin/ctr" ] && exit 0
+[ -x "$dir/usr/bin/containerd" ] && [ -x "$dir/usr/bin/containerd-shim-runc-v2" ] && [ -x "$dir/usr/bin/ctr" ] &&
+  [ -x "$dir/usr/sbin/dockerd" ] && [ -x "$dir/usr/bin/docker" ] && exit 0
 
 mirror=$(debian_mirror)
 apt=$(mktemp -d)
@@ -20,7 +21,7 @@ options=(-qq -o "Dir::Etc::sourcelist=$apt/etc/sources.list" -o "Dir::Etc::sourc
   -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt" -o "APT::Sandbox::User=root")
 apt-get "${options[@]}" update
 cd "$apt"
-apt-get "${options[@]}" download containerd
+apt-get "${options[@]}" download containerd docker.io docker-cli
 for package in ./*.deb; do
   dpkg -x "$package" "$dir"
   dpkg-deb -f "$package" Package Version | tr '\n' ' '

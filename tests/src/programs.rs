@@ -38,7 +38,7 @@ impl Impl {
     fn program(self, name: &str) -> PathBuf {
         let dir = match self {
             Self::Ours => std::env::var_os("CONTAINERD_BIN").map_or_else(profile_dir, PathBuf::from),
-            Self::Go => peers_dir(),
+            Self::Go => peers_dir().join("bin"),
         };
         existing(dir.join(name))
     }
@@ -46,7 +46,13 @@ impl Impl {
 
 /// Where Go containerd is: `$CONTAINERD_PEERS`, else `target/peers`.
 fn peers_dir() -> PathBuf {
-    std::env::var_os("CONTAINERD_PEERS").map_or_else(|| target_dir().join("peers"), PathBuf::from).join("usr/bin")
+    std::env::var_os("CONTAINERD_PEERS").map_or_else(|| target_dir().join("peers"), PathBuf::from).join("usr")
+}
+
+/// A client program beside Go containerd, such as `sbin/dockerd`.
+#[must_use]
+pub fn peer(path: &str) -> PathBuf {
+    existing(peers_dir().join(path))
 }
 
 fn existing(path: PathBuf) -> PathBuf {

@@ -16,6 +16,7 @@ mod clients;
 mod containers;
 mod content;
 mod crash;
+mod docker;
 mod events;
 mod full_disk;
 mod images;
