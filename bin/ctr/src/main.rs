@@ -10,6 +10,7 @@ mod context;
 mod failure;
 mod flags;
 mod output;
+mod registry;
 mod task;
 
 use clap::Parser as _;

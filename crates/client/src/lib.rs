@@ -17,6 +17,7 @@ mod services;
 pub mod shim;
 mod snapshot;
 pub mod spec;
+pub mod transfer;
 pub mod ttrpc;
 mod unique;
 mod unpack;
@@ -29,7 +30,7 @@ pub use image::{Documents, ImageContent, MAX_INDEX_DEPTH, Platforms, target_of};
 
 pub use import::{ImportOptions, Imported, Naming};
 pub use lease::DEFAULT_EXPIRATION;
-pub use progress::{Event, Progress, Silent};
+pub use progress::{Event, Item, Progress, Silent};
 pub use reply::{Reply, error_of};
 pub use services::Service;
 pub use unique::part as unique_part;

@@ -7,7 +7,8 @@ use proto::api::containerd::services::{
     images::v1::images_client::ImagesClient, introspection::v1::introspection_client::IntrospectionClient,
     leases::v1::leases_client::LeasesClient, mounts::v1::mounts_client::MountsClient,
     namespaces::v1::namespaces_client::NamespacesClient, sandbox::v1::store_client::StoreClient,
-    snapshots::v1::snapshots_client::SnapshotsClient, tasks::v1::tasks_client::TasksClient,
+    snapshots::v1::snapshots_client::SnapshotsClient, streaming::v1::streaming_client::StreamingClient,
+    tasks::v1::tasks_client::TasksClient, transfer::v1::transfer_client::TransferClient,
     version::v1::version_client::VersionClient,
 };
 use tonic::service::interceptor::InterceptedService;
@@ -57,8 +58,12 @@ services! {
     sandboxes: StoreClient,
     /// Snapshots.
     snapshots: SnapshotsClient,
+    /// Streams beside a transfer.
+    streams: StreamingClient,
     /// Running containers.
     tasks: TasksClient,
+    /// Images moved by the daemon.
+    transfers: TransferClient,
     /// The daemon's version.
     version: VersionClient,
 }

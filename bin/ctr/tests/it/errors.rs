@@ -23,8 +23,10 @@ fn what_is_missing_comes_with_advice() {
         assert!(error.contains("no/such/image:1") && error.contains("ctr images import"), "{error}");
         let error = ctr.fails("tasks exec --exec-id e nobody true");
         assert!(error.contains("nobody"), "{error}");
-        let error = ctr.fails("images pull docker.io/library/alpine:latest");
-        assert!(error.contains("not yet supported") && error.contains("ctr images import"), "{error}");
+        let error = ctr.fails("images pull alpine");
+        assert!(error.contains("did you mean docker.io/library/alpine:latest?"), "{error}");
+        let error = ctr.fails("images pull 127.0.0.1:1/nobody/listens:1");
+        assert!(error.contains("127.0.0.1:1/nobody/listens:1"), "{error}");
         assert!(ctr.names("leases ls").is_empty());
     });
 }

@@ -1,6 +1,6 @@
 //! `ctr images import`
 
-use super::super::progress::Bars;
+use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::{SnapshotterFlag, labels};
@@ -71,10 +71,10 @@ impl Import {
         let input = open(&self.file)?;
         let client = context.connect().await?;
         let what = if self.file == "-" { "stdin" } else { &self.file };
-        let bars = Arc::new(Bars::new(self.output.is_json()));
+        let board = Arc::new(Board::new("storing", self.output.is_json()));
         let imported =
-            client.under_lease(async |client: Client| self.import(&client, what, input, bars.clone()).await).await;
-        bars.finish();
+            client.under_lease(async |client: Client| self.import(&client, what, input, board.clone()).await).await;
+        board.finish();
         let imported = imported?;
         if self.output.is_json() {
             let list = imported.iter().map(|image| json!({"name": image.name, "digest": image.target.digest.as_str()}));
@@ -87,10 +87,10 @@ impl Import {
         })
     }
 
-    async fn import(&self, client: &Client, what: &str, input: File, bars: Arc<Bars>) -> Result<Vec<Imported>> {
+    async fn import(&self, client: &Client, what: &str, input: File, board: Arc<Board>) -> Result<Vec<Imported>> {
         let unpacker = match self.no_unpack {
             true => None,
-            false => Some(Unpacker::new(client, self.snapshotter.name(), self.sync_fs, bars.clone()).await?),
+            false => Some(Unpacker::new(client, self.snapshotter.name(), self.sync_fs, board.clone()).await?),
         };
         let platforms = match self.all_platforms {
             true => Platforms::All,
@@ -103,7 +103,7 @@ impl Import {
             labels: labels(&self.label),
             unpacker,
             discard_layers: self.discard_unpacked_layers,
-            progress: bars,
+            progress: board,
         };
         Box::pin(client.import(what, input, &options)).await
     }

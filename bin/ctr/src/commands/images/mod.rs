@@ -10,6 +10,7 @@ mod list;
 mod mount;
 mod prune;
 mod pull;
+mod push;
 mod tag;
 mod unmount;
 mod usage;
@@ -31,12 +32,10 @@ super::verbs! {
     Mount(mount::Mount),
     /// Unmount the image from the target
     Unmount(unmount::Unmount),
-    /// Pull an image from a remote (not yet supported)
-    Pull(pull::Registry),
-    /// Push an image to a remote (not yet supported)
-    Push(pull::Registry),
-    /// Convert an image (not yet supported)
-    Convert(pull::Registry),
+    /// Pull an image from a remote
+    Pull(pull::Pull),
+    /// Push an image to a remote
+    Push(push::Push),
     /// Remove unused images
     Prune(prune::Prune),
     /// Remove one or more images by reference

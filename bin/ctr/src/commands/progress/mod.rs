@@ -1,0 +1,141 @@
+//! Progress of long commands, on stderr: a bar for each layer on a terminal, a line for each step elsewhere. What a
+//! command prints for programs goes to stdout, and is not touched by it.
+
+mod bars;
+mod rows;
+
+use crate::failure::Outcome;
+use crate::output::{bytes, line};
+use bars::Bars;
+use client::oci::Descriptor;
+use client::{Event, Item, Progress};
+use rows::{Change, Rows};
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// Shows the progress of one command.
+pub(crate) struct Board {
+    shown: Shown,
+    /// What whole blobs are going through when their bytes are told: `storing`, `downloading`, `uploading`.
+    moving: &'static str,
+    start: Instant,
+    state: Mutex<State>,
+}
+
+enum Shown {
+    /// Nothing is.
+    Nothing,
+    /// A line for each step.
+    Lines,
+    /// A bar for each layer.
+    Bars(Bars),
+}
+
+#[derive(Default)]
+struct State {
+    rows: Rows,
+    /// What the command does as a whole.
+    status: String,
+    /// What the command is about: the first thing that was described.
+    root: Option<Descriptor>,
+}
+
+impl Board {
+    /// A board for blobs that are `moving`; nothing is shown if that is not wanted.
+    pub(crate) fn new(moving: &'static str, hidden: bool) -> Self {
+        let shown = match hidden {
+            true => Shown::Nothing,
+            false if std::io::stderr().is_terminal() => Shown::Bars(Bars::new()),
+            false => Shown::Lines,
+        };
+        Self { shown, moving, start: Instant::now(), state: Mutex::default() }
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn finish(&self) {
+        if let Shown::Bars(bars) = &self.shown {
+            bars.clear();
+        }
+    }
+
+    /// Ends with the two lines that Go's ctr ends with: what it was, and how long it took.
+    pub(crate) fn summary(&self) -> Outcome {
+        self.finish();
+        let Ok(state) = self.state.lock() else { return Ok(()) };
+        if let Some(root) = &state.root {
+            line(format!("{} {}", root.media_type, root.digest))?;
+        }
+        let (seconds, total) = (self.start.elapsed().as_secs_f64(), state.rows.moved());
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "shown"
+        )]
+        let rate = bytes((total as f64 / seconds.max(0.001)) as u64);
+        line(format!("{}\telapsed: {seconds:.1}s\ttotal: {}\t({rate}/s)", state.status, bytes(total)))
+    }
+
+    /// Says what the command does as a whole.
+    pub(crate) fn status(&self, text: &str) {
+        self.on(Event::Status(text));
+    }
+
+    fn show(&self, change: &Change<'_>) {
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Bars(bars) => bars.show(change),
+            Shown::Lines => {
+                if let Some(text) = change.line() {
+                    say(&text);
+                }
+            }
+        }
+    }
+}
+
+/// A line on stderr. Where that is gone, nobody is told.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+impl std::fmt::Debug for Board {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Board")
+    }
+}
+
+impl Progress for Board {
+    fn on(&self, event: Event<'_>) {
+        // Poisoned only if drawing panicked; progress is then not worth another panic.
+        let Ok(mut state) = self.state.lock() else { return };
+        let state = &mut *state;
+        let rows = &mut state.rows;
+        let change = match event {
+            Event::Status(text) => {
+                text.clone_into(&mut state.status);
+                match &self.shown {
+                    Shown::Bars(bars) => bars.status(text),
+                    Shown::Lines => say(text),
+                    Shown::Nothing => {}
+                }
+                return;
+            }
+            Event::Item(Item { name, phase, done, total, descriptor }) => {
+                if state.root.is_none() {
+                    state.root = descriptor.cloned();
+                }
+                rows.set(name, phase, done, total)
+            }
+            Event::Blob(digest, size) => rows.set(digest.as_str(), "waiting", 0, size),
+            Event::Sent(digest, bytes) => rows.add(digest.as_str(), self.moving, bytes),
+            Event::Stored(digest) => rows.end(digest.as_str(), "complete"),
+            Event::Unpacking(digest) => rows.end(digest.as_str(), "extracting"),
+            Event::Unpacked(digest) => rows.end(digest.as_str(), "extracted"),
+        };
+        if let Some(change) = change {
+            self.show(&change);
+        }
+    }
+}
