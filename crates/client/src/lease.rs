@@ -1,7 +1,7 @@
 //! Leases for the time of one piece of work, so that nothing half-made is collected.
 
 use crate::{Client, Reply};
-use model::{Result, Timestamp};
+use model::{Labels, Result, Timestamp};
 use proto::api::containerd::services::leases::v1::{CreateRequest, DeleteRequest};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub const DEFAULT_EXPIRATION: Duration = Duration::from_secs(24 * 60 * 60);
 impl Client {
     /// Creates a lease that expires after `expiration`; without an `id` one is made up. Returns its id.
     pub async fn create_lease(&self, id: Option<&str>, expiration: Option<Duration>) -> Result<String> {
-        let mut labels = std::collections::HashMap::new();
+        let mut labels = Labels::new();
         if let Some(expiration) = expiration {
             labels.insert("containerd.io/gc.expire".to_owned(), expires_at(expiration));
         }

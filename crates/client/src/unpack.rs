@@ -12,13 +12,13 @@
 use crate::oci::{Descriptor, chain_ids};
 use crate::progress::{Event, Progress};
 use crate::{Client, ImageContent, Reply, descriptor_to_wire};
-use model::{Digest, Error, Result};
+use model::{Digest, Error, Labels, Result};
 use proto::api::containerd::services::diff::v1::ApplyRequest;
 use proto::api::containerd::services::snapshots::v1::{
     CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest,
 };
 use proto::api::containerd::types::Mount;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -117,7 +117,7 @@ impl Unpacker {
         let config = &image.manifest.config.digest;
         wait(ready.get(config).cloned(), config).await?;
         let label = format!("containerd.io/gc.ref.snapshot.{}", self.snapshotter);
-        self.client.label_blob(config, HashMap::from([(label, chain_id.to_string())])).await?;
+        self.client.label_blob(config, Labels::from([(label, chain_id.to_string())])).await?;
         Ok(Some(chain_id))
     }
 
@@ -203,8 +203,7 @@ impl Unpacker {
     /// An active snapshot for a layer, or nothing if its committed one exists after all.
     async fn prepare(&self, layer: &Layer) -> Result<Option<(String, Vec<Mount>)>> {
         let annotations = layer.blob.annotations.iter().filter(|(key, _)| key.starts_with(INHERITED));
-        let mut labels: HashMap<String, String> =
-            annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut labels: Labels = annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
         labels.insert(LABEL_REF.to_owned(), layer.chain_id.to_string());
         labels.insert(LABEL_DIFF_ID.to_owned(), layer.diff_id.to_string());
         let parent = layer.parent.as_ref().filter(|_| !layer.apart);
@@ -240,7 +239,7 @@ impl Unpacker {
         let request = ApplyRequest {
             diff: Some(descriptor_to_wire(&layer.blob)),
             mounts: if above_others { with_whiteouts(mounts) } else { mounts },
-            payloads: HashMap::new(),
+            payloads: BTreeMap::new(),
             sync_fs: self.sync_fs,
         };
         let applied = self.client.diffs().apply(request).await.reply();
@@ -262,7 +261,7 @@ impl Unpacker {
             snapshotter: self.snapshotter.clone(),
             name: layer.chain_id.to_string(),
             key: key.clone(),
-            labels: HashMap::from([(LABEL_REF.to_owned(), layer.chain_id.to_string())]),
+            labels: Labels::from([(LABEL_REF.to_owned(), layer.chain_id.to_string())]),
             parent: parent.unwrap_or_default(),
         };
         match self.client.snapshots().commit(request).await.reply() {
@@ -275,7 +274,7 @@ impl Unpacker {
                 }
             }
         }
-        let labels = HashMap::from([(LABEL_UNCOMPRESSED.to_owned(), layer.diff_id.to_string())]);
+        let labels = Labels::from([(LABEL_UNCOMPRESSED.to_owned(), layer.diff_id.to_string())]);
         match self.client.label_blob(&layer.blob.digest, labels).await {
             // A remote snapshotter needs no blob.
             Err(error) if !error.is_not_found() => return Err(error),

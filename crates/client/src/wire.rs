@@ -1,14 +1,8 @@
 //! Conversions between wire messages and what this crate and its callers speak.
 
 use crate::oci::Descriptor;
-use model::{Digest, Labels, Result, Timestamp};
+use model::{Digest, Result, Timestamp};
 use proto::api::containerd::types;
-use std::collections::HashMap;
-
-/// Labels as messages carry them.
-pub fn labels_to_wire(labels: &Labels) -> HashMap<String, String> {
-    labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
-}
 
 /// A descriptor as messages carry it: without platform and URLs.
 pub fn descriptor_to_wire(descriptor: &Descriptor) -> types::Descriptor {
@@ -16,7 +10,7 @@ pub fn descriptor_to_wire(descriptor: &Descriptor) -> types::Descriptor {
         media_type: descriptor.media_type.clone(),
         digest: descriptor.digest.to_string(),
         size: i64::try_from(descriptor.size).unwrap_or(i64::MAX),
-        annotations: labels_to_wire(&descriptor.annotations),
+        annotations: descriptor.annotations.clone(),
     }
 }
 
@@ -26,7 +20,7 @@ pub fn descriptor_from_wire(descriptor: types::Descriptor) -> Result<Descriptor>
         media_type: descriptor.media_type,
         digest: descriptor.digest.parse::<Digest>()?,
         size: u64::try_from(descriptor.size).unwrap_or(0),
-        annotations: descriptor.annotations.into_iter().collect(),
+        annotations: descriptor.annotations,
         ..Descriptor::default()
     })
 }

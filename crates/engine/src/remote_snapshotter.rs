@@ -6,10 +6,7 @@
 
 use client::{Client, Reply};
 use model::{Error, FieldMask, Labels, Mount, Namespace, Result, SnapshotInfo, SnapshotKind, Usage};
-use proto::{
-    api::containerd::services::snapshots::v1 as wire,
-    convert::{labels_to_wire, mask_to_wire},
-};
+use proto::{api::containerd::services::snapshots::v1 as wire, convert::mask_to_wire};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{Mutex, PoisonError, mpsc},
@@ -152,7 +149,7 @@ impl Driver for RemoteSnapshotter {
             self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned());
         }
         let (snapshotter, key) = (self.config.name.clone(), snapshot.key.to_owned());
-        let (parent, labels) = (snapshot.parent.to_owned(), labels_to_wire(snapshot.labels.clone()));
+        let (parent, labels) = (snapshot.parent.to_owned(), snapshot.labels.clone());
         let mounts = if snapshot.kind == SnapshotKind::View {
             let request = wire::ViewSnapshotRequest { snapshotter, key, parent, labels };
             self.call(snapshot.key, self.config.slow, |mut service| async move {
@@ -184,7 +181,7 @@ impl Driver for RemoteSnapshotter {
             snapshotter: self.config.name.clone(),
             name: commit.key.to_owned(),
             key: snapshot.key.to_owned(),
-            labels: labels_to_wire(commit.labels.clone()),
+            labels: commit.labels.clone(),
             parent: commit.rebase.unwrap_or_default().to_owned(),
         };
         self.call(snapshot.key, self.config.slow, |mut service| async move { service.commit(request).await.reply() })?;
@@ -199,11 +196,8 @@ impl Driver for RemoteSnapshotter {
     }
 
     fn update(&self, snapshot: &Snapshot<'_>) -> Result<()> {
-        let info = wire::Info {
-            name: snapshot.key.to_owned(),
-            labels: labels_to_wire(snapshot.labels.clone()),
-            ..wire::Info::default()
-        };
+        let info =
+            wire::Info { name: snapshot.key.to_owned(), labels: snapshot.labels.clone(), ..wire::Info::default() };
         let request = wire::UpdateSnapshotRequest {
             snapshotter: self.config.name.clone(),
             info: Some(info),

@@ -120,6 +120,7 @@ fn config(include: &str) -> prost_build::Config {
     config
         .enable_type_names() // the bare full name is containerd's type URL
         .disable_comments(["."]) // upstream comments are not valid doctests
+        .btree_map(["."]) // as labels are in model: they move, and are written in order
         .include_file(include);
     config
 }

@@ -46,7 +46,7 @@ impl content_server::Content for Content {
         let (scope, request) = scoped(request)?;
         let info = request.info.ok_or_else(|| status(Error::invalid_argument("content info is missing")))?;
         let (store, digest) = (self.0.clone(), digest(&info.digest)?);
-        let (labels, mask) = (info.labels.into_iter().collect(), mask_from_wire(request.update_mask));
+        let (labels, mask) = (info.labels, mask_from_wire(request.update_mask));
         let info = blocking(move || store.update_blob(&scope, &digest, labels, &mask)).await?;
         Ok(Response::new(api::UpdateResponse { info: Some(info.into()) }))
     }

@@ -135,7 +135,7 @@ impl Session {
         }
         reply.offset = wire(at + request.data.len() as u64);
         if action == WriteAction::Commit {
-            let labels = request.labels.clone().into_iter().collect();
+            let labels = request.labels.clone();
             reply.digest = self.writer.commit(self.total, self.expected.as_ref(), labels)?.to_string();
             return Ok((None, reply));
         }

@@ -48,7 +48,7 @@ impl diff_server::Diff for Diff {
         let wanted = DiffRequest {
             media_type: request.media_type,
             reference: request.r#ref,
-            labels: request.labels.into_iter().collect(),
+            labels: request.labels,
             source_date_epoch: request.source_date_epoch.map(|time| timestamp_from_wire(Some(time))),
         };
         let store = self.store.clone();

@@ -9,7 +9,6 @@ use proto::{
     },
     convert::{mask_from_wire, status, timestamp_from_wire},
 };
-use std::collections::HashMap;
 use store::Store;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -75,7 +74,7 @@ impl images_server::Images for Images {
         let mut wire = request.image;
         if let Some(image) = wire.as_mut().filter(|_| !mask.is_empty() && !mask.paths().any(touches_target)) {
             // It says nothing then, and need not be valid; its annotations may be meant.
-            let annotations = image.target.take().map_or_else(HashMap::new, |target| target.annotations);
+            let annotations = image.target.take().unwrap_or_default().annotations;
             image.target = Some(Descriptor { digest: NO_DIGEST.into(), annotations, ..Descriptor::default() });
         }
         let (image, at) = (image(wire)?, epoch(request.source_date_epoch));

@@ -9,7 +9,7 @@ use proto::{
         services::introspection::v1::{self as api, introspection_server},
         types::{self, RuntimeRequest},
     },
-    convert::{any_from_wire, any_of, any_to_wire, labels_to_wire, status},
+    convert::{any_from_wire, any_of, any_to_wire, status},
 };
 use std::{borrow::Cow, fs, os::unix::fs::MetadataExt as _};
 use tonic::{Request, Response, Status, async_trait};
@@ -43,7 +43,7 @@ fn plugin(plugin: &Plugin) -> api::Plugin {
         id: plugin.id.clone(),
         requires: plugin.requires.iter().map(|&kind| kind.to_owned()).collect(),
         platforms: plugin.has_platform.then(native_platform).into_iter().collect(),
-        exports: labels_to_wire(plugin.exports.clone()),
+        exports: plugin.exports.clone(),
         capabilities: plugin.capabilities.clone(),
         init_err: plugin.init_error.as_ref().map(proto::ttrpc::status_of),
     }
@@ -67,7 +67,7 @@ fn runtime_info(info: RuntimeInfo) -> types::RuntimeInfo {
         version: Some(types::RuntimeVersion { version: info.version, revision: info.revision }),
         options: info.options.map(any_to_wire),
         features: info.features.map(any_to_wire),
-        annotations: labels_to_wire(info.annotations),
+        annotations: info.annotations,
     }
 }
 

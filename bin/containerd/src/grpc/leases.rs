@@ -33,7 +33,7 @@ impl leases_server::Leases for Leases {
     async fn create(&self, request: Request<api::CreateRequest>) -> Result<Response<api::CreateResponse>, Status> {
         let (scope, request) = scoped(request)?;
         let id = if request.id.is_empty() { random_id() } else { request.id };
-        let (store, labels) = (self.0.clone(), request.labels.into_iter().collect());
+        let (store, labels) = (self.0.clone(), request.labels);
         let lease = blocking(move || store.create_lease(&scope, &id, labels)).await?;
         Ok(Response::new(api::CreateResponse { lease: Some(lease.into()) }))
     }

@@ -4,7 +4,7 @@ use super::reply::blocking;
 use model::{Error, NamespaceInfo};
 use proto::{
     api::containerd::services::namespaces::v1::{self as api, namespaces_server},
-    convert::{labels_to_wire, mask_from_wire, status},
+    convert::{mask_from_wire, status},
 };
 use store::Store;
 use tonic::{Request, Response, Status, async_trait};
@@ -14,12 +14,12 @@ use tonic::{Request, Response, Status, async_trait};
 pub(crate) struct Namespaces(pub(crate) Store);
 
 fn to_wire(info: NamespaceInfo) -> api::Namespace {
-    api::Namespace { name: info.name, labels: labels_to_wire(info.labels) }
+    api::Namespace { name: info.name, labels: info.labels }
 }
 
 fn from_wire(namespace: Option<api::Namespace>) -> Result<NamespaceInfo, Status> {
     let namespace = namespace.ok_or_else(|| status(Error::invalid_argument("namespace is missing")))?;
-    Ok(NamespaceInfo { name: namespace.name, labels: namespace.labels.into_iter().collect() })
+    Ok(NamespaceInfo { name: namespace.name, labels: namespace.labels })
 }
 
 #[async_trait]

@@ -46,7 +46,7 @@ impl snapshots_server::Snapshots for Snapshots {
     ) -> Result<Response<api::PrepareSnapshotResponse>, Status> {
         let (scope, r) = scoped(request)?;
         let store = self.with(&r.snapshotter)?;
-        let labels = r.labels.into_iter().collect();
+        let labels = r.labels;
         let made = blocking(move || store.prepare_snapshot(&scope, &r.snapshotter, &r.key, &r.parent, labels)).await?;
         Ok(Response::new(api::PrepareSnapshotResponse { mounts: mounts(made) }))
     }
@@ -57,7 +57,7 @@ impl snapshots_server::Snapshots for Snapshots {
     ) -> Result<Response<api::ViewSnapshotResponse>, Status> {
         let (scope, r) = scoped(request)?;
         let store = self.with(&r.snapshotter)?;
-        let labels = r.labels.into_iter().collect();
+        let labels = r.labels;
         let made = blocking(move || store.view_snapshot(&scope, &r.snapshotter, &r.key, &r.parent, labels)).await?;
         Ok(Response::new(api::ViewSnapshotResponse { mounts: mounts(made) }))
     }
@@ -72,7 +72,7 @@ impl snapshots_server::Snapshots for Snapshots {
     async fn commit(&self, request: Request<api::CommitSnapshotRequest>) -> Result<Response<()>, Status> {
         let (scope, r) = scoped(request)?;
         let store = self.with(&r.snapshotter)?;
-        let labels = r.labels.into_iter().collect();
+        let labels = r.labels;
         blocking(move || store.commit_snapshot(&scope, &r.snapshotter, &r.name, &r.key, &r.parent, labels)).await?;
         Ok(Response::new(()))
     }
@@ -101,7 +101,7 @@ impl snapshots_server::Snapshots for Snapshots {
         let (scope, r) = scoped(request)?;
         let store = self.with(&r.snapshotter)?;
         let wire = r.info.ok_or_else(|| status(Error::invalid_argument("snapshot info is missing")))?;
-        let (labels, mask) = (wire.labels.into_iter().collect(), mask_from_wire(r.update_mask));
+        let (labels, mask) = (wire.labels, mask_from_wire(r.update_mask));
         let info = blocking(move || store.update_snapshot(&scope, &r.snapshotter, &wire.name, labels, &mask)).await?;
         Ok(Response::new(api::UpdateSnapshotResponse { info: Some(info.into()) }))
     }

@@ -190,9 +190,8 @@ impl tasks_server::Tasks for Tasks {
 
     async fn update(&self, request: Request<api::UpdateTaskRequest>) -> Result<Response<()>, Status> {
         let (scope, r) = scoped(request)?;
-        let annotations = r.annotations.into_iter().collect();
         let resources = r.resources.map(any_from_wire);
-        self.0.update(&scope, &r.container_id, resources, annotations).await.map(empty).map_err(status)
+        self.0.update(&scope, &r.container_id, resources, r.annotations).await.map(empty).map_err(status)
     }
 
     async fn metrics(&self, request: Request<api::MetricsRequest>) -> Result<Response<api::MetricsResponse>, Status> {

@@ -8,12 +8,11 @@ use crate::flags::{labels, required};
 use crate::output;
 use client::spec::{IdMapping, RootFiles, SPEC_TYPE};
 use client::{Client, ImageContent, Platforms, Reply as _, Silent, Unpacker};
-use model::{Error, Mount, Result};
+use model::{Error, Labels, Mount, Result};
 use proto::api::containerd::services::containers::v1::container::Runtime;
 use proto::api::containerd::services::containers::v1::{Container, CreateContainerRequest};
 use proto::api::containerd::services::snapshots::v1::PrepareSnapshotRequest;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,7 +53,7 @@ pub(crate) async fn create(
     let create = async |client: Client| {
         let mut container = Container {
             id: target.id.to_owned(),
-            labels: client::labels_to_wire(&labels(&flags.label)),
+            labels: labels(&flags.label),
             runtime: Some(Runtime { name: flags.runtime.runtime.clone(), options }),
             sandbox: flags.sandbox.clone().unwrap_or_default(),
             ..Container::default()
@@ -133,13 +132,9 @@ async fn prepare_rootfs(
 }
 
 /// Labels of the image's config, of its record and of the command line, the later ones prevailing.
-fn container_labels(
-    content: &ImageContent,
-    image: HashMap<String, String>,
-    own: HashMap<String, String>,
-) -> HashMap<String, String> {
+fn container_labels(content: &ImageContent, image: Labels, own: Labels) -> Labels {
     let config = &content.image.config;
-    let mut labels: HashMap<String, String> = HashMap::new();
+    let mut labels = Labels::new();
     let from_image = config.labels.clone().into_iter().chain(image);
     for (key, value) in from_image {
         match model::validate_label(&key, &value) {
@@ -177,7 +172,7 @@ async fn prepare_snapshot(
         snapshotter: container.snapshotter.clone(),
         key: container.snapshot_key.clone(),
         parent: content.chain_id()?.map(|chain_id| chain_id.to_string()).unwrap_or_default(),
-        labels: client::labels_to_wire(&snapshot_labels),
+        labels: snapshot_labels,
     };
     let reply = client.snapshots().prepare(request).await.reply().map_err(|error| match error.is_already_exists() {
         true => error.context(format!(

@@ -2,10 +2,9 @@
 
 use super::line;
 use crate::failure::Outcome;
-use model::Error;
+use model::{Error, Labels};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
 
 /// Prints a document.
 pub(crate) fn print_json(document: &impl Serialize) -> Outcome {
@@ -16,14 +15,9 @@ pub(crate) fn print_json(document: &impl Serialize) -> Outcome {
     line(escape(&String::from_utf8_lossy(&bytes)))
 }
 
-/// Labels, sorted by key, as Go prints a map.
-pub(crate) fn sorted(labels: &HashMap<String, String>) -> Value {
-    json!(labels.iter().collect::<BTreeMap<_, _>>())
-}
-
-/// The same, or `null` if there are none: a map that Go never made.
-pub(crate) fn sorted_or_null(labels: &HashMap<String, String>) -> Value {
-    if labels.is_empty() { Value::Null } else { sorted(labels) }
+/// Labels, or `null` if there are none: a map that Go never made.
+pub(crate) fn labels_or_null(labels: &Labels) -> Value {
+    if labels.is_empty() { Value::Null } else { json!(labels) }
 }
 
 /// Go escapes these even where no HTML is near; they occur only inside strings.

@@ -7,7 +7,7 @@ mod table;
 mod times;
 
 pub(crate) use dynamic::{any_to_json, to_json, to_json_named};
-pub(crate) use json::{print_json, sorted, sorted_or_null};
+pub(crate) use json::{labels_or_null, print_json};
 pub(crate) use sizes::{bytes, human_size};
 pub(crate) use table::Table;
 pub(crate) use times::{age, go_time, rfc3339_local, timestamp_nanos};

@@ -3,11 +3,10 @@
 use crate::oci::{Descriptor, Document};
 use crate::{Client, Reply, error_of};
 use bytes::Bytes;
-use model::{Digest, Error, Kind, Result};
+use model::{Digest, Error, Kind, Labels, Result};
 use proto::api::containerd::services::content::v1::{
     Info, InfoRequest, ReadContentRequest, ReadContentResponse, UpdateRequest,
 };
-use std::collections::HashMap;
 
 /// Most bytes of a document that is read into memory: manifests and configs are far smaller.
 pub const MAX_DOCUMENT: u64 = 8 << 20;
@@ -73,7 +72,7 @@ impl Client {
     }
 
     /// Sets labels of a blob; an empty value removes one.
-    pub async fn label_blob(&self, digest: &Digest, labels: HashMap<String, String>) -> Result<Info> {
+    pub async fn label_blob(&self, digest: &Digest, labels: Labels) -> Result<Info> {
         if labels.is_empty() {
             return self.blob_info(digest).await;
         }

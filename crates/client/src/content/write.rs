@@ -56,7 +56,7 @@ impl Client {
         };
         match (written, &expect.digest) {
             (Err(error), Some(digest)) if error.is_already_exists() => {
-                let info = self.label_blob(digest, crate::labels_to_wire(&expect.labels)).await?;
+                let info = self.label_blob(digest, expect.labels.clone()).await?;
                 let size = u64::try_from(info.size).unwrap_or_default();
                 Ok(Written { digest: digest.clone(), size, existed: true })
             }
@@ -69,7 +69,7 @@ impl Client {
                 Err(error.context(format!("write content {reference}")))
             }
             (Ok(written), None) if written.existed => {
-                self.label_blob(&written.digest, crate::labels_to_wire(&expect.labels)).await?;
+                self.label_blob(&written.digest, expect.labels.clone()).await?;
                 Ok(written)
             }
             (Ok(written), _) => Ok(written),
@@ -169,7 +169,7 @@ async fn send(
         offset: to_i64(offset),
         total: to_i64(expect.size.unwrap_or(offset)),
         expected: digest.to_string(),
-        labels: crate::labels_to_wire(&expect.labels),
+        labels: expect.labels.clone(),
         ..WriteContentRequest::default()
     };
     let _ = requests.send(commit).await;

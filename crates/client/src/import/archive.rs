@@ -153,7 +153,7 @@ impl Place {
             Self::Range { file, offset, size } => Chunks::of_file(what, file.clone(), *offset, *size),
             Self::Memory(bytes) => Chunks::of(what, bytes.clone()),
             Self::Stored { written, .. } => {
-                client.label_blob(&written.digest, crate::labels_to_wire(&expect.labels)).await?;
+                client.label_blob(&written.digest, expect.labels.clone()).await?;
                 return Ok(written.clone());
             }
         };

@@ -81,7 +81,7 @@ impl Client {
         let image = Image {
             name: name.to_owned(),
             target: Some(descriptor_to_wire(target)),
-            labels: crate::labels_to_wire(labels),
+            labels: labels.clone(),
             ..Image::default()
         };
         let mut paths = vec!["target".to_owned()];

@@ -65,7 +65,7 @@ async fn store(client: &Client, archive: &Archive, wanted: &Wanted, progress: &A
     let digest = &wanted.descriptor.digest;
     let Some(place) = &wanted.place else {
         // It may be in the store from before; an image without it would be broken.
-        let labelled = client.label_blob(digest, crate::labels_to_wire(&wanted.labels)).await;
+        let labelled = client.label_blob(digest, wanted.labels.clone()).await;
         return labelled.map(|_| ()).map_err(|error| match error.is_not_found() {
             true => error.context(format!("{digest} is neither in {} nor in the content store", archive.what)),
             false => error,

@@ -2,7 +2,7 @@
 
 use super::{Attendants, Authenticate, auth, bytes};
 use crate::oci::Platform;
-use crate::{Chunks, Client, labels_to_wire};
+use crate::{Chunks, Client};
 use model::{Labels, Result};
 use proto::Any;
 use proto::api::containerd::types::{self, transfer};
@@ -153,7 +153,7 @@ impl Endpoint {
 impl Registry {
     async fn open(self, client: &Client, attendants: &mut Attendants) -> Result<Any> {
         let mut resolver = transfer::RegistryResolver {
-            headers: labels_to_wire(&self.headers),
+            headers: self.headers.clone(),
             host_dir: self.hosts_dir,
             default_scheme: if self.plain_http { "http".to_owned() } else { String::new() },
             http_debug: self.log.to_wire().into(),
@@ -203,7 +203,7 @@ impl Store {
         });
         transfer::ImageStore {
             name: self.name.clone(),
-            labels: labels_to_wire(&self.labels),
+            labels: self.labels.clone(),
             platforms: self.platforms.iter().map(platform_to_wire).collect(),
             all_metadata: self.all_metadata,
             manifest_limit: 0,

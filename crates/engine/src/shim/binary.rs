@@ -81,7 +81,7 @@ impl Binary<'_> {
             revision: version.revision,
             options: info.options.map(any_from_wire),
             features: info.features.map(any_from_wire),
-            annotations: info.annotations.into_iter().collect(),
+            annotations: info.annotations,
         })
     }
 

@@ -98,7 +98,7 @@ impl Task {
         annotations: BTreeMap<String, String>,
         timeout: Duration,
     ) -> Result<()> {
-        let (resources, annotations) = (resources.map(any_to_wire), annotations.into_iter().collect());
+        let resources = resources.map(any_to_wire);
         let request = wire::UpdateTaskRequest { id: self.id().to_owned(), resources, annotations };
         self.client().update(&request, Some(timeout)).await
     }

@@ -3,7 +3,7 @@
 //! Each is the message of the same name in `containerd.events`, but for images', which
 //! live in `containerd.services.images.v1`.
 
-use super::{any_from_wire, any_of, any_to_wire, labels_to_wire, size_from_wire, size_to_wire};
+use super::{any_from_wire, any_of, any_to_wire, size_from_wire, size_to_wire};
 use super::{timestamp_from_wire, timestamp_to_wire};
 use crate::api::containerd::{events as wire, services::images::v1 as images, types};
 use model::{Event, TaskIo};
@@ -24,12 +24,8 @@ impl From<model::Envelope> for types::Envelope {
 /// `event` as the message containerd publishes for it.
 pub fn event_to_wire(event: Event) -> Any {
     match event {
-        Event::NamespaceCreate { name, labels } => {
-            any_of(&wire::NamespaceCreate { name, labels: labels_to_wire(labels) })
-        }
-        Event::NamespaceUpdate { name, labels } => {
-            any_of(&wire::NamespaceUpdate { name, labels: labels_to_wire(labels) })
-        }
+        Event::NamespaceCreate { name, labels } => any_of(&wire::NamespaceCreate { name, labels }),
+        Event::NamespaceUpdate { name, labels } => any_of(&wire::NamespaceUpdate { name, labels }),
         Event::NamespaceDelete { name } => any_of(&wire::NamespaceDelete { name }),
         Event::ContainerCreate { id, image, runtime } => {
             let options = runtime.options.map(any_to_wire);
@@ -37,15 +33,15 @@ pub fn event_to_wire(event: Event) -> Any {
             any_of(&wire::ContainerCreate { id, image, runtime })
         }
         Event::ContainerUpdate { id, image, labels, snapshot_key } => {
-            any_of(&wire::ContainerUpdate { id, image, labels: labels_to_wire(labels), snapshot_key })
+            any_of(&wire::ContainerUpdate { id, image, labels, snapshot_key })
         }
         Event::ContainerDelete { id } => any_of(&wire::ContainerDelete { id }),
         Event::ContentCreate { digest, size, media_type } => {
             any_of(&wire::ContentCreate { digest, size: size_to_wire(size), media_type })
         }
         Event::ContentDelete { digest } => any_of(&wire::ContentDelete { digest }),
-        Event::ImageCreate { name, labels } => any_of(&images::ImageCreate { name, labels: labels_to_wire(labels) }),
-        Event::ImageUpdate { name, labels } => any_of(&images::ImageUpdate { name, labels: labels_to_wire(labels) }),
+        Event::ImageCreate { name, labels } => any_of(&images::ImageCreate { name, labels }),
+        Event::ImageUpdate { name, labels } => any_of(&images::ImageUpdate { name, labels }),
         Event::ImageDelete { name } => any_of(&images::ImageDelete { name }),
         Event::SnapshotPrepare { key, parent, snapshotter } => {
             any_of(&wire::SnapshotPrepare { key, parent, snapshotter })
@@ -125,8 +121,8 @@ macro_rules! readers {
 }
 
 readers! {
-    wire::NamespaceCreate as m => Event::NamespaceCreate { name: m.name, labels: m.labels.into_iter().collect() },
-    wire::NamespaceUpdate as m => Event::NamespaceUpdate { name: m.name, labels: m.labels.into_iter().collect() },
+    wire::NamespaceCreate as m => Event::NamespaceCreate { name: m.name, labels: m.labels },
+    wire::NamespaceUpdate as m => Event::NamespaceUpdate { name: m.name, labels: m.labels },
     wire::NamespaceDelete as m => Event::NamespaceDelete { name: m.name },
     wire::ContainerCreate as m => {
         let runtime = m.runtime.unwrap_or_default();
@@ -136,7 +132,7 @@ readers! {
     wire::ContainerUpdate as m => Event::ContainerUpdate {
         id: m.id,
         image: m.image,
-        labels: m.labels.into_iter().collect(),
+        labels: m.labels,
         snapshot_key: m.snapshot_key,
     },
     wire::ContainerDelete as m => Event::ContainerDelete { id: m.id },
@@ -144,8 +140,8 @@ readers! {
         Event::ContentCreate { digest: m.digest, size: size_from_wire(m.size), media_type: m.media_type }
     },
     wire::ContentDelete as m => Event::ContentDelete { digest: m.digest },
-    images::ImageCreate as m => Event::ImageCreate { name: m.name, labels: m.labels.into_iter().collect() },
-    images::ImageUpdate as m => Event::ImageUpdate { name: m.name, labels: m.labels.into_iter().collect() },
+    images::ImageCreate as m => Event::ImageCreate { name: m.name, labels: m.labels },
+    images::ImageUpdate as m => Event::ImageUpdate { name: m.name, labels: m.labels },
     images::ImageDelete as m => Event::ImageDelete { name: m.name },
     wire::SnapshotPrepare as m => {
         Event::SnapshotPrepare { key: m.key, parent: m.parent, snapshotter: m.snapshotter }

@@ -14,7 +14,6 @@ pub use status::{error_from_status, status};
 use model::{FieldMask, Result, Timestamp};
 use prost::{Message, Name};
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash};
 
 /// `message` as an `Any` under its bare full name, as containerd writes it.
 pub fn any_of<M: Message + Name>(message: &M) -> prost_types::Any {
@@ -69,17 +68,7 @@ pub(crate) fn size_from_wire(size: i64) -> u64 {
     u64::try_from(size).unwrap_or(0)
 }
 
-/// A map of any kind as another (labels are sorted in model, hashed on the wire).
-pub(crate) fn map<K, V, W, M>(from: impl IntoIterator<Item = (K, V)>, value: impl Fn(V) -> W) -> M
-where
-    M: FromIterator<(K, W)>,
-{
+/// A map with its values converted.
+pub(crate) fn map<V, W>(from: BTreeMap<String, V>, value: impl Fn(V) -> W) -> BTreeMap<String, W> {
     from.into_iter().map(|(key, held)| (key, value(held))).collect()
-}
-
-/// Labels for the wire.
-pub fn labels_to_wire<K: Eq + Hash, V, S: BuildHasher + Default>(
-    labels: BTreeMap<K, V>,
-) -> std::collections::HashMap<K, V, S> {
-    labels.into_iter().collect()
 }

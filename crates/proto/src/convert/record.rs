@@ -1,9 +1,6 @@
 //! Records: images, containers, leases, content, snapshots, and what they hold.
 
-use super::{
-    any_from_wire, any_to_wire, labels_to_wire, map, size_from_wire, size_to_wire, timestamp_from_wire,
-    timestamp_to_wire,
-};
+use super::{any_from_wire, any_to_wire, map, size_from_wire, size_to_wire, timestamp_from_wire, timestamp_to_wire};
 use crate::api::containerd::{
     services::{
         containers::v1::{Container, container},
@@ -34,7 +31,7 @@ impl From<model::Descriptor> for Descriptor {
             media_type: descriptor.media_type,
             digest: descriptor.digest.to_string(),
             size: size_to_wire(descriptor.size),
-            annotations: labels_to_wire(descriptor.annotations),
+            annotations: descriptor.annotations,
         }
     }
 }
@@ -49,7 +46,7 @@ impl TryFrom<Descriptor> for model::Descriptor {
             media_type: descriptor.media_type,
             digest: descriptor.digest.parse()?,
             size,
-            annotations: descriptor.annotations.into_iter().collect(),
+            annotations: descriptor.annotations,
         })
     }
 }
@@ -58,7 +55,7 @@ impl From<model::Image> for Image {
     fn from(image: model::Image) -> Self {
         Self {
             name: image.name,
-            labels: labels_to_wire(image.labels),
+            labels: image.labels,
             target: Some(image.target.into()),
             created_at: Some(timestamp_to_wire(image.created_at)),
             updated_at: Some(timestamp_to_wire(image.updated_at)),
@@ -76,7 +73,7 @@ impl TryFrom<Image> for model::Image {
         let target = target.try_into().map_err(|error: Error| error.context(format!("image {:?}", image.name)))?;
         Ok(Self {
             name: image.name,
-            labels: image.labels.into_iter().collect(),
+            labels: image.labels,
             target,
             created_at: timestamp_from_wire(image.created_at),
             updated_at: timestamp_from_wire(image.updated_at),
@@ -88,7 +85,7 @@ impl From<model::Container> for Container {
     fn from(container: model::Container) -> Self {
         Self {
             id: container.id,
-            labels: labels_to_wire(container.labels),
+            labels: container.labels,
             image: container.image,
             runtime: Some(container::Runtime {
                 name: container.runtime.name,
@@ -110,7 +107,7 @@ impl From<Container> for model::Container {
         let runtime = container.runtime.unwrap_or_default();
         Self {
             id: container.id,
-            labels: container.labels.into_iter().collect(),
+            labels: container.labels,
             image: container.image,
             runtime: model::Runtime { name: runtime.name, options: runtime.options.map(any_from_wire) },
             spec: container.spec.map(any_from_wire),
@@ -126,21 +123,13 @@ impl From<Container> for model::Container {
 
 impl From<model::Lease> for Lease {
     fn from(lease: model::Lease) -> Self {
-        Self {
-            id: lease.id,
-            created_at: Some(timestamp_to_wire(lease.created_at)),
-            labels: labels_to_wire(lease.labels),
-        }
+        Self { id: lease.id, created_at: Some(timestamp_to_wire(lease.created_at)), labels: lease.labels }
     }
 }
 
 impl From<Lease> for model::Lease {
     fn from(lease: Lease) -> Self {
-        Self {
-            id: lease.id,
-            created_at: timestamp_from_wire(lease.created_at),
-            labels: lease.labels.into_iter().collect(),
-        }
+        Self { id: lease.id, created_at: timestamp_from_wire(lease.created_at), labels: lease.labels }
     }
 }
 
@@ -165,7 +154,7 @@ impl From<model::BlobInfo> for ContentInfo {
             size: size_to_wire(info.size),
             created_at: Some(timestamp_to_wire(info.created_at)),
             updated_at: Some(timestamp_to_wire(info.updated_at)),
-            labels: labels_to_wire(info.labels),
+            labels: info.labels,
         }
     }
 }
@@ -179,7 +168,7 @@ impl TryFrom<ContentInfo> for model::BlobInfo {
             size: size_from_wire(info.size),
             created_at: timestamp_from_wire(info.created_at),
             updated_at: timestamp_from_wire(info.updated_at),
-            labels: info.labels.into_iter().collect(),
+            labels: info.labels,
         })
     }
 }
@@ -226,7 +215,7 @@ impl From<model::SnapshotInfo> for SnapshotInfo {
             kind: kind.into(),
             created_at: Some(timestamp_to_wire(info.created_at)),
             updated_at: Some(timestamp_to_wire(info.updated_at)),
-            labels: labels_to_wire(info.labels),
+            labels: info.labels,
         }
     }
 }
@@ -247,7 +236,7 @@ impl TryFrom<SnapshotInfo> for model::SnapshotInfo {
             kind,
             name: info.name,
             parent: info.parent,
-            labels: info.labels.into_iter().collect(),
+            labels: info.labels,
             created_at: timestamp_from_wire(info.created_at),
             updated_at: timestamp_from_wire(info.updated_at),
         })

@@ -7,7 +7,7 @@ use distribution::{Anonymous, Credentials};
 use engine::transfer::{
     Destination, ExportStream, HttpDebug, ImageStore, ImportStream, Reference, Registry, Source, Unpack,
 };
-use model::{Error, Labels, Result, Scope};
+use model::{Error, Result, Scope};
 use proto::{
     Any,
     api::containerd::{
@@ -15,7 +15,7 @@ use proto::{
         types::{self, transfer as wire},
     },
 };
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 use tokio::task::JoinSet;
 
 /// Both ends of a transfer.
@@ -149,17 +149,13 @@ fn image_store(store: wire::ImageStore) -> ImageStore {
     };
     ImageStore {
         name: store.name,
-        labels: labels(store.labels),
+        labels: store.labels,
         platforms: store.platforms.into_iter().map(platform).collect(),
         all_metadata: store.all_metadata,
         manifest_limit: usize::try_from(store.manifest_limit).unwrap_or(usize::MAX),
         references: store.extra_references.into_iter().map(reference).collect(),
         unpacks: store.unpacks.into_iter().map(unpack).collect(),
     }
-}
-
-fn labels(labels: HashMap<String, String>) -> Labels {
-    labels.into_iter().collect()
 }
 
 fn platform(platform: types::Platform) -> Platform {

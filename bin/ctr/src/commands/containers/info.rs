@@ -3,7 +3,7 @@
 use crate::container;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::output::{any_to_json, print_json, sorted_or_null, timestamp_nanos};
+use crate::output::{any_to_json, labels_or_null, print_json, timestamp_nanos};
 use clap::Args;
 use proto::api::containerd::services::containers::v1::Container;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ pub(super) fn document(container: &Container) -> model::Result<Value> {
         container.extensions.iter().map(|(name, value)| (name, any_to_json(value))).collect();
     let mut document = json!({
         "ID": container.id,
-        "Labels": sorted_or_null(&container.labels),
+        "Labels": labels_or_null(&container.labels),
         "Image": container.image,
         "Runtime": {"Name": runtime.name, "Options": runtime.options.as_ref().map(any_to_json)},
         "SnapshotKey": container.snapshot_key,

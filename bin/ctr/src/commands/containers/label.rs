@@ -22,7 +22,7 @@ pub(crate) struct Label {
 impl Label {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        let labels = client::labels_to_wire(&labels(&self.labels));
+        let labels = labels(&self.labels);
         if labels.is_empty() {
             return line(joined(&container::load(&client, &self.container).await?.labels));
         }

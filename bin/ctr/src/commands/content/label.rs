@@ -21,7 +21,7 @@ impl Label {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let digest: Digest = self.digest.parse()?;
         let client = context.connect().await?;
-        let info = client.label_blob(&digest, client::labels_to_wire(&labels(&self.labels))).await?;
+        let info = client.label_blob(&digest, labels(&self.labels)).await?;
         line(joined(&info.labels))
     }
 }

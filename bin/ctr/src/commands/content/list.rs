@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::joined;
-use crate::output::{Output, Table, age, human_size, line, print_json, sorted, timestamp_nanos};
+use crate::output::{Output, Table, age, human_size, line, print_json, timestamp_nanos};
 use clap::Args;
 use client::{Client, Reply as _, error_of};
 use model::Result;
@@ -34,7 +34,7 @@ impl List {
                     "size": blob.size,
                     "createdAt": timestamp_nanos(blob.created_at.as_ref()),
                     "updatedAt": timestamp_nanos(blob.updated_at.as_ref()),
-                    "labels": sorted(&blob.labels),
+                    "labels": blob.labels,
                 })
             });
             return print_json(&list.collect::<Vec<Value>>());

@@ -6,9 +6,8 @@ use crate::failure::Outcome;
 use crate::output::line;
 use clap::{Args, Subcommand};
 use client::Reply as _;
-use model::Digest;
+use model::{Digest, Labels};
 use proto::api::containerd::services::leases::v1::DeleteRequest;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// How long the lease lives by whose deletion the collection is started.
@@ -43,7 +42,7 @@ impl References {
     async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
         for blob in list(&client, Vec::new()).await? {
-            let cleared: HashMap<String, String> =
+            let cleared: Labels =
                 blob.labels.into_keys().filter(|key| is_layer_label(key)).map(|key| (key, String::new())).collect();
             if cleared.is_empty() {
                 continue;

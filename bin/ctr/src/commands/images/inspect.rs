@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::output::{Output, go_time, print, print_json, sorted, timestamp_nanos};
+use crate::output::{Output, go_time, print, print_json, timestamp_nanos};
 use clap::Args;
 use client::oci::{Descriptor, Document as _, Index, Kind, Manifest};
 use client::{Client, MAX_INDEX_DEPTH};
@@ -31,7 +31,7 @@ impl Inspect {
         if self.output.is_json() {
             let mut document = json!({
                 "name": image.name,
-                "labels": sorted(&image.labels),
+                "labels": image.labels,
                 "createdAt": timestamp_nanos(image.created_at.as_ref()),
                 "updatedAt": timestamp_nanos(image.updated_at.as_ref()),
                 "target": target,

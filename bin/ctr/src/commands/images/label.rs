@@ -25,7 +25,7 @@ pub(crate) struct Label {
 impl Label {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        let labels = client::labels_to_wire(&labels(&self.labels));
+        let labels = labels(&self.labels);
         if labels.is_empty() && !self.replace_all {
             return line(joined(&client.image(&self.name).await?.labels));
         }

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::joined;
-use crate::output::{Output, Table, bytes, complain, line, print_json, sorted, timestamp_nanos};
+use crate::output::{Output, Table, bytes, complain, line, print_json, timestamp_nanos};
 use clap::Args;
 use client::{Client, Reply as _};
 use model::Result;
@@ -85,11 +85,11 @@ fn document(image: &Image, size: u64, platforms: &[String]) -> Value {
             "mediaType": target.media_type,
             "digest": target.digest,
             "size": target.size,
-            "annotations": sorted(&target.annotations),
+            "annotations": target.annotations,
         },
         "size": size,
         "platforms": platforms,
-        "labels": sorted(&image.labels),
+        "labels": image.labels,
         "createdAt": timestamp_nanos(image.created_at.as_ref()),
         "updatedAt": timestamp_nanos(image.updated_at.as_ref()),
     })

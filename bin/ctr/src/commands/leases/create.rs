@@ -6,8 +6,8 @@ use crate::failure::Outcome;
 use crate::output::line;
 use clap::Args;
 use client::{Reply as _, unique_part};
+use model::Labels;
 use proto::api::containerd::services::leases::v1::CreateRequest;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// Flags of `ctr leases create`.
@@ -31,7 +31,7 @@ impl Create {
             let (key, value) = text.split_once('=').unwrap_or((text, ""));
             (key.to_owned(), value.to_owned())
         };
-        let mut labels: HashMap<String, String> = self.labels.iter().map(split).collect();
+        let mut labels: Labels = self.labels.iter().map(split).collect();
         if !self.expires.is_zero() {
             labels.insert("containerd.io/gc.expire".to_owned(), rfc3339_in(self.expires));
         }

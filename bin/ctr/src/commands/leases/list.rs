@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::joined;
-use crate::output::{Output, Table, line, print_json, rfc3339_local, sorted, timestamp_nanos};
+use crate::output::{Output, Table, line, print_json, rfc3339_local, timestamp_nanos};
 use clap::Args;
 use client::Reply as _;
 use proto::api::containerd::services::leases::v1::ListRequest;
@@ -29,7 +29,7 @@ impl List {
         if self.output.is_json() {
             let list = leases.iter().map(|lease| {
                 let created_at = timestamp_nanos(lease.created_at.as_ref());
-                json!({"id": lease.id, "createdAt": created_at, "labels": sorted(&lease.labels)})
+                json!({"id": lease.id, "createdAt": created_at, "labels": lease.labels})
             });
             return print_json(&list.collect::<Vec<Value>>());
         }

@@ -20,7 +20,7 @@ pub(crate) struct Create {
 impl Create {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        let labels = client::labels_to_wire(&labels(&self.labels));
+        let labels = labels(&self.labels);
         let namespace = Some(Namespace { name: self.name, labels });
         client.namespaces().create(CreateNamespaceRequest { namespace }).await.reply()?;
         Ok(())

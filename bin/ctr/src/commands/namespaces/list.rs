@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::joined;
-use crate::output::{Output, Table, line, print_json, sorted};
+use crate::output::{Output, Table, line, print_json};
 use clap::Args;
 use client::Reply as _;
 use proto::api::containerd::services::namespaces::v1::ListNamespacesRequest;
@@ -24,8 +24,7 @@ impl List {
         let client = context.connect().await?;
         let namespaces = client.namespaces().list(ListNamespacesRequest::default()).await.reply()?.namespaces;
         if self.output.is_json() {
-            let list =
-                namespaces.iter().map(|namespace| json!({"name": namespace.name, "labels": sorted(&namespace.labels)}));
+            let list = namespaces.iter().map(|namespace| json!({"name": namespace.name, "labels": namespace.labels}));
             return print_json(&list.collect::<Vec<Value>>());
         }
         if self.quiet {

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::RuntimeFlags;
-use crate::output::{print_json, sorted_or_null};
+use crate::output::{labels_or_null, print_json};
 use clap::Args;
 use client::Reply as _;
 use model::Error;
@@ -41,7 +41,7 @@ impl InspectRuntime {
             "Version": {"Version": version.version, "Revision": version.revision},
             "Options": options,
             "Features": features,
-            "Annotations": sorted_or_null(&info.annotations),
+            "Annotations": labels_or_null(&info.annotations),
         }))
     }
 }

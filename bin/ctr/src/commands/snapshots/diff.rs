@@ -83,7 +83,7 @@ impl Diff {
             right: right.to_vec(),
             media_type: self.media_type.clone(),
             r#ref: self.r#ref.clone().unwrap_or_default(),
-            labels: client::labels_to_wire(&labels),
+            labels,
             source_date_epoch: source_date_epoch()?,
         };
         let reply = client.diffs().diff(request).await.reply()?;

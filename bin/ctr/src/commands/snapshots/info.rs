@@ -2,7 +2,7 @@
 
 use super::{Target, kind_name};
 use crate::failure::Outcome;
-use crate::output::{print_json, sorted, timestamp_nanos};
+use crate::output::{print_json, timestamp_nanos};
 use clap::Args;
 use proto::api::containerd::services::snapshots::v1::Info as Snapshot;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub(super) fn document(snapshot: &Snapshot) -> Value {
         document["Parent"] = json!(snapshot.parent);
     }
     if !snapshot.labels.is_empty() {
-        document["Labels"] = sorted(&snapshot.labels);
+        document["Labels"] = json!(snapshot.labels);
     }
     document["Created"] = json!(timestamp_nanos(snapshot.created_at.as_ref()));
     document["Updated"] = json!(timestamp_nanos(snapshot.updated_at.as_ref()));
