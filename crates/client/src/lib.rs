@@ -26,9 +26,8 @@ mod wire;
 pub use connect::{Client, DEFAULT_ADDRESS, DEFAULT_CONNECT_TIMEOUT};
 pub use content::{Blob, Chunks, Expect, MAX_DOCUMENT, Written};
 pub use export::ExportOptions;
-pub use image::{Documents, ImageContent, MAX_INDEX_DEPTH, Platforms, target_of};
-
-pub use import::{ImportOptions, Imported, Naming};
+pub use image::{Documents, ImageContent, Listing, MAX_INDEX_DEPTH, Platforms, check_depth, target_of};
+pub use import::{ImportOptions, Imported, Naming, gc_labels};
 pub use lease::DEFAULT_EXPIRATION;
 pub use progress::{Event, Item, Progress, Silent};
 pub use reply::{Reply, error_of};

@@ -7,9 +7,11 @@
 mod auth;
 mod hosts;
 mod http;
+mod reference;
 mod registry;
 
 pub use auth::{Anonymous, Answer, Credential, Credentials, DockerConfig, Fixed};
 pub use hosts::{Capabilities, Host, Hosts, Tls};
 pub use http::{Limits, install_crypto};
+pub use reference::Reference;
 pub use registry::{Blob, Body, Document, Mounted, Repository, Resolved, Upload};

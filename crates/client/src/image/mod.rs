@@ -4,8 +4,8 @@ mod choose;
 mod walk;
 
 pub use choose::{ImageContent, Platforms};
-pub use walk::MAX_INDEX_DEPTH;
 pub(crate) use walk::descend;
+pub use walk::{Listing, MAX_INDEX_DEPTH, check_depth};
 
 use crate::oci::{Descriptor, Kind};
 use crate::{Client, Reply, descriptor_from_wire};

@@ -11,8 +11,10 @@ pub const MAX_INDEX_DEPTH: usize = 4;
 /// A document that lists others.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
-pub(crate) enum Listing {
+pub enum Listing {
+    /// Lists manifests.
     Index(Index),
+    /// Lists a config and layers.
     Manifest(Manifest),
 }
 
@@ -34,7 +36,10 @@ struct Shape {
 
 impl Listing {
     /// Reads an index or manifest; `None` if the descriptor is of neither.
-    pub(crate) fn parse(descriptor: &Descriptor, bytes: &[u8]) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a document that is not what its descriptor says, or could be taken for something else.
+    pub fn parse(descriptor: &Descriptor, bytes: &[u8]) -> Result<Option<Self>> {
         let what = format!("content {}", descriptor.digest);
         match Kind::of(&descriptor.media_type) {
             Kind::Index => {
@@ -50,7 +55,7 @@ impl Listing {
     }
 
     /// What it lists, in order.
-    pub(crate) fn children(&self) -> Vec<Descriptor> {
+    pub fn children(&self) -> Vec<Descriptor> {
         match self {
             Self::Index(index) => index.manifests.clone(),
             Self::Manifest(manifest) => std::iter::once(&manifest.config).chain(&manifest.layers).cloned().collect(),
@@ -76,7 +81,10 @@ fn check_shape(what: &str, bytes: &[u8], expected: Kind) -> Result<()> {
 }
 
 /// Refuses an index nested deeper than any real one.
-pub(crate) fn check_depth(descriptor: &Descriptor, depth: usize) -> Result<()> {
+///
+/// # Errors
+/// `InvalidArgument`, naming the index.
+pub fn check_depth(descriptor: &Descriptor, depth: usize) -> Result<()> {
     if depth < MAX_INDEX_DEPTH || Kind::of(&descriptor.media_type) != Kind::Index {
         return Ok(());
     }

@@ -22,6 +22,7 @@ use crate::{Client, Reply, descriptor_to_wire};
 use archive::Archive;
 use model::{Labels, Result};
 use plan::Plan;
+pub use plan::gc_labels;
 use proto::api::containerd::services::images::v1::{CreateImageRequest, Image, UpdateImageRequest};
 use std::{fs::File, sync::Arc};
 

@@ -143,7 +143,7 @@ fn check_size(archive: &Archive, descriptor: &Descriptor, place: Option<&Place>)
 }
 
 /// The labels by which a parent keeps its children (containerd's `ChildGCLabels`).
-fn gc_labels(children: &[Descriptor], without_layers: bool) -> Labels {
+pub fn gc_labels(children: &[Descriptor], without_layers: bool) -> Labels {
     let mut labels = Labels::new();
     let mut count = HashMap::<&str, usize>::new();
     for child in children {

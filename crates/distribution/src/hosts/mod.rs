@@ -128,6 +128,8 @@ pub struct Hosts {
     pub default_scheme: Option<String>,
     /// For every host that is not configured.
     pub default_tls: Tls,
+    /// Sent with every request to any host.
+    pub headers: Vec<(String, String)>,
 }
 
 impl Hosts {
@@ -137,6 +139,14 @@ impl Hosts {
     /// `InvalidArgument` with file and key for a configuration that cannot be understood: a mirror that is silently
     /// passed over is worse than a refused pull.
     pub fn of(&self, registry: &str) -> Result<Vec<Host>> {
+        let mut hosts = self.configured(registry)?;
+        for host in &mut hosts {
+            host.headers.splice(0..0, self.headers.iter().cloned());
+        }
+        Ok(hosts)
+    }
+
+    fn configured(&self, registry: &str) -> Result<Vec<Host>> {
         if registry.is_empty() || registry.contains('/') || registry.starts_with('.') {
             return Err(Error::invalid_argument(format!("registry {registry:?}: not a host name")));
         }

@@ -66,6 +66,16 @@ impl Repository {
         })
     }
 
+    /// The registry, as in the reference.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The name within the registry.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The hosts that serve it, in the order they are tried.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter().map(|endpoint| &endpoint.host)

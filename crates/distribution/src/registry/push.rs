@@ -11,6 +11,7 @@ use reqwest::{
     Method, Response, StatusCode, Url,
     header::{CONTENT_RANGE, HeaderValue, LOCATION, RANGE},
 };
+use tokio_stream::Stream;
 
 /// An upload begun at a registry.
 #[derive(Debug)]
@@ -145,6 +146,18 @@ impl Upload<'_> {
         }
         self.offset = size;
         Ok(())
+    }
+
+    /// [`Upload::whole`] of what `bytes` yields.
+    ///
+    /// # Errors
+    /// As [`Upload::whole`].
+    pub async fn stream(
+        &mut self,
+        size: u64,
+        bytes: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    ) -> Result<()> {
+        self.whole(size, reqwest::Body::wrap_stream(bytes)).await
     }
 
     /// Sends the next bytes.

@@ -1,8 +1,9 @@
 //! What an embedder may set about transfers: containerd's `io.containerd.transfer.v1.local`.
 
-use super::Unpack;
+use super::{Unpack, Verifiers};
 use client::oci::Platform;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
+use store::layers::StreamProcessor;
 
 /// The settings of transfers.
 #[derive(Clone, Debug)]
@@ -23,6 +24,12 @@ pub struct TransferConfig {
     pub hosts_dirs: Vec<PathBuf>,
     /// The snapshotter that clients mean who name none.
     pub default_snapshotter: String,
+    /// Programs that read layers of other media types, such as encrypted ones.
+    pub processors: Arc<[StreamProcessor]>,
+    /// Whether a layer's whole file system is synced once it is unpacked.
+    pub sync_fs: bool,
+    /// Who is asked before an image is pulled.
+    pub verifiers: Option<Verifiers>,
 }
 
 /// A snapshotter that images of a platform may be unpacked into.
@@ -46,6 +53,9 @@ impl Default for TransferConfig {
             unpack: vec![UnpackTarget { platform: Platform::host(), snapshotter: "overlayfs".to_owned() }],
             hosts_dirs: Vec::new(),
             default_snapshotter: "overlayfs".to_owned(),
+            processors: Arc::default(),
+            sync_fs: false,
+            verifiers: None,
         }
     }
 }
@@ -61,7 +71,8 @@ impl TransferConfig {
         self.unpack.iter().filter(fits).find(default).or_else(|| self.unpack.iter().find(fits))
     }
 
-    fn fits(&self, target: &UnpackTarget, platform: &Platform) -> bool {
+    /// Whether `target` takes images for `platform`.
+    pub(super) fn fits(&self, target: &UnpackTarget, platform: &Platform) -> bool {
         let ours = target.platform.normalized();
         if self.check_platform { ours.rank(platform).is_some() } else { ours.os == platform.normalized().os }
     }

@@ -11,12 +11,20 @@
 //! which goes with it, so that nothing is left but ingests, from which the next attempt resumes.
 
 mod config;
+mod fetch;
 mod image_store;
 mod lease;
 mod progress;
+mod pull;
+mod push;
 mod registry;
 mod stream;
 mod tag;
+mod unpack;
+mod verify;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{TransferConfig, UnpackTarget};
 pub use image_store::{ImageStore, Reference, Unpack};
@@ -24,22 +32,45 @@ pub use lease::under_lease;
 pub use progress::{Progress, ProgressSink, Tracker};
 pub use registry::{HttpDebug, Registry};
 pub use stream::{ByteFeed, ByteInput, ByteOutput, ExportStream, ImportStream};
+pub use verify::Verifiers;
+
+use fetch::Fetches;
 
 use model::{Error, Result, Scope};
 use std::sync::Arc;
 use store::Store;
+use tokio::sync::Semaphore;
+use unpack::Unpacking;
 
 /// Carries out transfers. Cheap to clone; every clone shares its limits.
 #[derive(Clone, Debug)]
 pub struct Transfers {
     store: Store,
     config: Arc<TransferConfig>,
+    fetches: Fetches,
+    unpacking: Unpacking,
+    /// Blobs being pushed.
+    uploads: Arc<Semaphore>,
 }
 
 impl Transfers {
     /// Transfers to and from `store`.
     pub fn new(store: Store, config: TransferConfig) -> Self {
-        Self { store, config: Arc::new(config) }
+        let unpacks = match config.max_concurrent_unpacks {
+            1 => 0,
+            unpacks => unpacks,
+        };
+        let uploads = match config.max_concurrent_uploads {
+            0 => Semaphore::MAX_PERMITS,
+            uploads => uploads.min(Semaphore::MAX_PERMITS),
+        };
+        Self {
+            fetches: Fetches::new(store.clone(), config.max_concurrent_downloads),
+            unpacking: Unpacking::new(unpacks, Arc::clone(&config.processors), config.sync_fs),
+            uploads: Arc::new(Semaphore::new(uploads)),
+            store,
+            config: Arc::new(config),
+        }
     }
 
     /// Transfers from `source` to `destination`. Everything it writes is durable before it returns.
@@ -54,6 +85,8 @@ impl Transfers {
         progress: &ProgressSink,
     ) -> Result<()> {
         under_lease(&self.store, scope, async |scope| match (source, destination) {
+            (Source::Registry(from), Destination::Store(to)) => self.pull(&scope, &from, to, progress).await,
+            (Source::Store(from), Destination::Registry(to)) => self.push(&scope, &from, &to, progress).await,
             (Source::Store(from), Destination::Store(to)) => self.tag(&scope, &from, to, progress).await,
             (source, destination) => Err(Error::unimplemented(format!(
                 "unable to transfer from {} to {}",

@@ -43,6 +43,14 @@ impl Data {
         matches!(self, Self::Staged(_))
     }
 
+    /// Another descriptor of its file, if it has one.
+    pub(super) fn file(&self) -> io::Result<Option<File>> {
+        match self {
+            Self::Staged(_) => Ok(None),
+            Self::Kept(_, file) => file.try_clone().map(Some),
+        }
+    }
+
     /// Writes `bytes` behind what `status` says is there, or nothing of it.
     pub(super) fn append(&mut self, bytes: &[u8], status: &IngestStatus, ingests: &Path) -> io::Result<()> {
         if let Self::Staged(staged) = self {

@@ -84,6 +84,12 @@ impl Ingest {
         self.hasher.digest()
     }
 
+    /// Another descriptor of the file that is being written, once there is one.
+    pub fn file(&self) -> Result<Option<fs::File>> {
+        let file = self.data.file();
+        file.map_err(|error| Error::io(format!("open ingest {:?} for reading", self.status.reference), error))
+    }
+
     /// Writes `bytes` at the end.
     ///
     /// # Errors

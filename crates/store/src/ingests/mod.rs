@@ -30,6 +30,8 @@ pub struct WriterOptions {
     pub expected: Option<Digest>,
     /// For the event only.
     pub media_type: String,
+    /// Whether it is kept for a day even if a lease holds it and goes: what was fetched in part is worth resuming.
+    pub kept: bool,
 }
 
 /// An ingest's record.
@@ -161,7 +163,7 @@ fn open(
         expires_at: None,
         expected: None,
     });
-    if !hold(tx, scope, &Resource::Ingest(options.reference.clone()))? {
+    if !hold(tx, scope, &Resource::Ingest(options.reference.clone()))? || options.kept {
         let now = Timestamp::now();
         ingest.expires_at = Some(Timestamp { seconds: now.seconds + EXPIRY, ..now });
     }

@@ -92,6 +92,20 @@ impl ContentWriter {
         self.own(false)?.truncate()
     }
 
+    /// The file that is being written, to be read while it grows; it stays what it is when it becomes a blob.
+    /// `None` as long as the bytes are few and in memory, or are another namespace's.
+    pub fn file(&self) -> Result<Option<std::fs::File>> {
+        match &self.data {
+            Data::Own(ingest) => ingest.file(),
+            Data::Shared { .. } => Ok(None),
+        }
+    }
+
+    /// From now on what is made belongs to `lease`: the one it was opened under may have gone meanwhile.
+    pub fn set_lease(&mut self, lease: Option<String>) {
+        self.scope.lease = lease;
+    }
+
     /// Makes it a blob. `size` (0: any) and `expected` are checked (`FailedPrecondition`), then it is made
     /// durable and recorded with `labels`. A blob that exists already is `AlreadyExists`, which ends the
     /// ingest too and adds the blob to the lease.

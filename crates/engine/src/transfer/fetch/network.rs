@@ -1,0 +1,45 @@
+//! A blob's bytes from the registry, in order.
+
+use super::{Shared, Want};
+use bytes::Bytes;
+use client::oci::Kind;
+use distribution::Blob;
+use model::{Error, Result};
+use tokio::sync::mpsc;
+
+/// Sends the bytes of `want` from `offset` on.
+///
+/// # Errors
+/// `Aborted` if nobody takes them any more, else the registry's.
+pub(super) async fn send(shared: &Shared, want: &Want, offset: u64, chunks: &mpsc::Sender<Bytes>) -> Result<()> {
+    let blob = &want.blob;
+    if matches!(Kind::of(&blob.media_type), Kind::Index | Kind::Manifest) {
+        return send_document(want, offset, chunks).await;
+    }
+    let _turn = if Kind::of(&blob.media_type) == Kind::Config {
+        None // a few kilobytes that everything else waits for
+    } else {
+        Some(shared.turns.take(want.repository.registry()).await?)
+    };
+    let blob = Blob { offset, ..Blob::whole(blob.digest.clone(), blob.size) };
+    let mut body = want.repository.blob(blob).await?;
+    while let Some(chunk) = body.chunk().await? {
+        pass(chunks, chunk).await?;
+    }
+    Ok(())
+}
+
+/// Documents come whole, and bounded.
+async fn send_document(want: &Want, offset: u64, chunks: &mpsc::Sender<Bytes>) -> Result<()> {
+    let blob = &want.blob;
+    let document = want.repository.manifest(blob.digest.as_str()).await?;
+    let (got, size) = (document.bytes.len() as u64, blob.size);
+    if got != size {
+        return Err(Error::failed_precondition(format!("manifest {}: has {got} bytes, expected {size}", blob.digest)));
+    }
+    pass(chunks, document.bytes.slice(usize::try_from(offset).unwrap_or(usize::MAX).min(document.bytes.len())..)).await
+}
+
+async fn pass(chunks: &mpsc::Sender<Bytes>, chunk: Bytes) -> Result<()> {
+    chunks.send(chunk).await.map_err(|_| Error::aborted("the writer of a blob has gone"))
+}

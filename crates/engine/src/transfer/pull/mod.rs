@@ -1,0 +1,180 @@
+//! Registry to store.
+//!
+//! ```text
+//! resolve ─► verifiers ─► index ─► manifests ─► config ─► layers, fetched and unpacked at once ─► image record
+//! ```
+//! A parent is labelled with its children as soon as it is there, and the lease holds all of it until the record does.
+
+mod image;
+
+use super::{
+    ImageStore, ProgressSink, Registry, Tracker, Transfers,
+    fetch::{Fetched, SourceLabel, Want},
+    unpack,
+};
+use crate::tasks::blocking;
+use client::{
+    Listing, MAX_DOCUMENT, check_depth, gc_labels,
+    oci::{Descriptor, Kind},
+};
+use distribution::{Hosts, Limits, Reference, Repository};
+use model::{Error, Result, Scope};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// Most images of an index on their way.
+const IMAGES: usize = 4;
+
+/// A pull under way.
+#[derive(Debug)]
+struct Pull {
+    transfers: Transfers,
+    scope: Scope,
+    repository: Arc<Repository>,
+    /// The image's name at the registry.
+    name: String,
+    source: SourceLabel,
+    to: ImageStore,
+    tracker: Arc<Tracker>,
+}
+
+impl Transfers {
+    /// Pulls the image of `from` and gives it the names of `to`.
+    ///
+    /// # Errors
+    /// The registry's, the verifiers', the store's; each names the object.
+    pub(super) async fn pull(
+        &self,
+        scope: &Scope,
+        from: &Registry,
+        to: ImageStore,
+        progress: &ProgressSink,
+    ) -> Result<()> {
+        progress.say(format!("Resolving from {}", from.what()));
+        let reference: Reference = from.reference.parse()?;
+        let repository = Arc::new(self.repository(&reference, from)?);
+        let target = resolve(&repository, &reference).await;
+        let target = target.map_err(|error| error.context("failed to resolve image"))?;
+        self.verify(&from.reference, &target).await?;
+        progress.say(format!("Pulling from {}", from.what()));
+        progress.about("fetching image content", &from.reference, &target);
+        let pull = Arc::new(Pull {
+            transfers: self.clone(),
+            scope: scope.clone(),
+            source: SourceLabel::of(&repository),
+            repository,
+            name: from.reference.clone(),
+            tracker: Arc::new(Tracker::new(progress, &from.reference, "downloading")),
+            to,
+        });
+        pull.content(target.clone()).await?;
+        let (store, scope, names) = (self.store.clone(), scope.clone(), Arc::clone(&pull));
+        let record = target.clone();
+        let images = blocking(move || names.to.save(&store, &scope, &record)).await?;
+        // What it has still to tell comes before the end.
+        drop(pull);
+        for image in images {
+            progress.about("saved", &image.name, &target);
+        }
+        progress.say(format!("Completed pull from {}", from.what()));
+        Ok(())
+    }
+
+    /// The repository of `reference`, reached as `registry` says.
+    pub(super) fn repository(&self, reference: &Reference, registry: &Registry) -> Result<Repository> {
+        let hosts = Hosts {
+            dirs: registry.hosts_dir.clone().map_or_else(|| self.config.hosts_dirs.clone(), |dir| vec![dir]),
+            default_scheme: registry.default_scheme.clone(),
+            headers: registry.headers.clone(),
+            ..Hosts::default()
+        };
+        let (host, name) = (&reference.registry, &reference.repository);
+        Repository::open(host, name, &hosts, &registry.credentials, Limits::default())
+    }
+}
+
+/// What the reference points to.
+async fn resolve(repository: &Repository, reference: &Reference) -> Result<Descriptor> {
+    let resolved = repository.resolve(reference.object()?).await?;
+    let (media_type, digest, size) = (resolved.media_type, resolved.digest, resolved.size);
+    Ok(Descriptor { media_type, digest, size, ..Descriptor::default() })
+}
+
+impl Pull {
+    /// Brings everything below `target`.
+    async fn content(self: &Arc<Self>, target: Descriptor) -> Result<()> {
+        let mut images = JoinSet::new();
+        let mut pending = vec![(target, 0)];
+        while let Some((descriptor, depth)) = pending.pop() {
+            check_depth(&descriptor, depth)?;
+            if Kind::of(&descriptor.media_type) == Kind::Index {
+                let children = self.children(&descriptor).await?;
+                pending.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
+                continue;
+            }
+            if images.len() >= IMAGES {
+                join_one(&mut images).await?;
+            }
+            let pull = Arc::clone(self);
+            images.spawn(async move { pull.image(&descriptor).await });
+        }
+        while !images.is_empty() {
+            join_one(&mut images).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings index or manifest `parent`, labels it with its children, and says which of them belong to the pull.
+    async fn children(&self, parent: &Descriptor) -> Result<Vec<Descriptor>> {
+        let bytes = self.document(parent).await?;
+        let all = Listing::parse(parent, &bytes)?.map(|listing| listing.children()).unwrap_or_default();
+        unpack::label(&self.transfers.store, &self.scope, &parent.digest, gc_labels(&all, false)).await?;
+        let selected = self.to.select(parent, all)?;
+        self.tracker.found(parent, &selected);
+        Ok(selected)
+    }
+
+    fn want(&self, blob: &Descriptor) -> Want {
+        let (repository, scope) = (Arc::clone(&self.repository), self.scope.clone());
+        Want { repository, scope, blob: blob.clone(), source: self.source.clone() }
+    }
+
+    /// Brings a blob.
+    async fn blob(&self, blob: &Descriptor) -> Result<()> {
+        self.tracker.add(blob);
+        let want = self.want(blob);
+        match self.transfers.fetches.fetch(&want, |bytes| self.tracker.moved(blob, bytes)).await? {
+            Fetched::Existed => self.tracker.exists(blob),
+            Fetched::New => self.tracker.complete(blob),
+        }
+        Ok(())
+    }
+
+    /// Brings a document, and reads it.
+    async fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let (digest, size) = (descriptor.digest.clone(), descriptor.size);
+        if size > MAX_DOCUMENT {
+            return Err(Error::invalid_argument(format!(
+                "document {digest} has {size} bytes, more than {MAX_DOCUMENT}"
+            )));
+        }
+        self.blob(descriptor).await?;
+        let (store, scope) = (self.transfers.store.clone(), self.scope.clone());
+        blocking(move || {
+            let blob = store.open_reader(&scope, &digest)?;
+            let mut bytes = vec![0; usize::try_from(blob.size().min(MAX_DOCUMENT)).unwrap_or_default()];
+            let read = blob.read_at(&mut bytes, 0).map_err(|error| Error::io(format!("read {digest}"), error))?;
+            bytes.truncate(read);
+            Ok(bytes)
+        })
+        .await
+    }
+}
+
+async fn join_one(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
+    match tasks.join_next().await {
+        Some(Ok(done)) => done,
+        Some(Err(error)) => Err(Error::internal("a part of a pull ended early").caused_by(error)),
+        None => Ok(()),
+    }
+}

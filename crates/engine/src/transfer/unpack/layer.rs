@@ -1,0 +1,204 @@
+//! One layer: prepared, filled as its blob arrives, committed.
+
+use super::{
+    Job, Supply,
+    active::{Active, Extracted},
+    label,
+};
+use crate::{
+    tasks::blocking,
+    transfer::fetch::{Fetched, Follower, Growth, Stop},
+};
+use client::oci::Descriptor;
+use model::{Digest, Error, Kind, Labels, Mount, Result};
+use std::{fs::File, io::Read, sync::Arc};
+use store::layers::{ApplyOptions, apply};
+
+/// Told to the snapshotter: which snapshot a layer will be, which layer, and on what.
+const REFERENCE: &str = "containerd.io/snapshot.ref";
+const DIFF_ID: &str = "containerd.io/snapshot/diff-id";
+const PARENT: &str = "containerd.io/snapshot/parent-chain-id";
+/// Labels that a descriptor's annotations hand on to its snapshot.
+const INHERITED: &str = "containerd.io/snapshot/";
+/// On a blob: the digest of what it holds uncompressed.
+const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+/// Most attempts at a key that exists without its snapshot, and at a blob that somebody else failed to bring.
+const ATTEMPTS: usize = 3;
+
+/// A layer to unpack.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub(super) blob: Descriptor,
+    pub(super) diff_id: Digest,
+    pub(super) chain_id: Digest,
+    /// The chain below it, if any.
+    pub(super) parent: Option<Digest>,
+    /// Whether it is extracted by itself and put on its parent by the commit.
+    pub(super) apart: bool,
+    /// Labels of its snapshot that its descriptor brings along.
+    pub(super) inherited: Labels,
+}
+
+impl Layer {
+    /// Takes over what the descriptor's annotations say about the snapshot.
+    pub(super) fn inherit(mut self) -> Self {
+        let annotations = self.blob.annotations.iter().filter(|(key, _)| key.starts_with(INHERITED));
+        self.inherited = annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
+        self
+    }
+
+    fn labels(&self) -> Labels {
+        let mut labels = self.inherited.clone();
+        labels.insert(REFERENCE.to_owned(), self.chain_id.to_string());
+        labels.insert(DIFF_ID.to_owned(), self.diff_id.to_string());
+        labels.extend(self.parent.as_ref().map(|parent| (PARENT.to_owned(), parent.to_string())));
+        labels
+    }
+}
+
+impl Job {
+    /// Fills a snapshot with `layer`. `before_fetch` is called when its blob turns out to be needed.
+    pub(super) async fn extract(
+        &self,
+        layer: &Layer,
+        stop: &Stop,
+        before_fetch: &mut (dyn FnMut() + Send),
+    ) -> Result<Extracted> {
+        let name = format!("{}/{}/{}", self.scope.namespace, self.target.snapshotter, layer.chain_id);
+        let chain = self.unpacking.chains.lock(name).await;
+        for attempt in 1.. {
+            let Some(active) = self.prepare(layer).await? else {
+                return Ok(Extracted { active: None, has_blob: false, _chain: chain });
+            };
+            if active.is_staged() {
+                return Ok(Extracted { active: Some(active), has_blob: false, _chain: chain });
+            }
+            before_fetch();
+            match self.fill(layer, active, stop).await {
+                Ok(active) => return Ok(Extracted { active: Some(active), has_blob: true, _chain: chain }),
+                Err((error, again)) if again && attempt < ATTEMPTS => {
+                    tracing::debug!(layer = %layer.blob.digest, %error, "trying a layer again");
+                }
+                Err((error, _)) => return Err(error),
+            }
+        }
+        Err(Error::internal("no attempt was made"))
+    }
+
+    /// An active snapshot for a layer, or nothing if its committed one exists after all.
+    async fn prepare(&self, layer: &Layer) -> Result<Option<Active>> {
+        let (store, scope) = (self.store.clone(), self.scope.clone());
+        let (snapshotter, layer) = (self.target.snapshotter.clone(), layer.clone());
+        blocking(move || {
+            let parent = layer.parent.as_ref().filter(|_| !layer.apart).map(Digest::as_str).unwrap_or_default();
+            let what = |error: Error| error.context(format!("prepare a snapshot for layer {}", layer.blob.digest));
+            let mut last = None;
+            for _ in 0..ATTEMPTS {
+                let key = format!("extract-{} {}", client::unique_part(), layer.chain_id);
+                match store.prepare_snapshot(&scope, &snapshotter, &key, parent, layer.labels()) {
+                    Ok(mounts) => {
+                        return Ok(Some(Active { store, scope, snapshotter, key, mounts, committed: false }));
+                    }
+                    Err(error) if error.is_already_exists() => last = Some(error),
+                    Err(error) => return Err(what(error)),
+                }
+                match store.stat_snapshot(&scope, &snapshotter, layer.chain_id.as_str()) {
+                    Ok(_) => return Ok(None),
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(what(error)),
+                }
+            }
+            Err(what(last.unwrap_or_else(|| Error::internal("no attempt was made"))))
+        })
+        .await
+    }
+
+    /// Applies the layer's blob as it arrives. A failure says whether another attempt may go better.
+    async fn fill(&self, layer: &Layer, active: Active, stop: &Stop) -> Result<Active, (Error, bool)> {
+        let Some(mut ticket) = self.ticket(layer) else {
+            let (store, scope, digest) = (self.store.clone(), self.scope.clone(), layer.blob.digest.clone());
+            let opened = blocking(move || store.open_reader(&scope, &digest)).await;
+            let file = opened.map_err(|error| (error, false))?.into_file();
+            return self.apply(layer, active, Some((Arc::new(file), None)), stop).await.map_err(|error| (error, false));
+        };
+        let shares = ticket.shares();
+        let mut incoming = ticket.incoming();
+        let arrival = async {
+            match ticket.done(|bytes| self.tracker.moved(&layer.blob, bytes)).await? {
+                Fetched::Existed => self.tracker.exists(&layer.blob),
+                Fetched::New => self.tracker.complete(&layer.blob),
+            }
+            Ok(())
+        };
+        let extraction = async {
+            let source = incoming.readable().await?;
+            let source = source.map(|(file, stage)| (file, Some(stage)));
+            let applied = self.apply(layer, active, source, stop).await;
+            // A blob that did not come whole is the reason, not what that made of the archive.
+            applied.map_err(|error| incoming.failure().unwrap_or(error))
+        };
+        match tokio::try_join!(arrival, extraction) {
+            Ok(((), active)) => Ok(active),
+            Err(error) => {
+                let failed_there = ticket.incoming().failure().is_some();
+                let again = failed_there && (shares || error.kind() == Kind::Aborted);
+                Err((error, again))
+            }
+        }
+    }
+
+    /// Applies what comes from `source`, or from the store.
+    async fn apply(
+        &self,
+        layer: &Layer,
+        active: Active,
+        source: Option<(Arc<File>, Option<Growth>)>,
+        stop: &Stop,
+    ) -> Result<Active> {
+        let permits = Arc::clone(&self.unpacking.permits);
+        let permit = permits.acquire_owned().await.map_err(|_| Error::cancelled("unpacking was stopped"))?;
+        let options = ApplyOptions { expected_diff_id: Some(layer.diff_id.clone()), ..self.unpacking.options.clone() };
+        let (store, scope, stop) = (self.store.clone(), self.scope.clone(), stop.clone());
+        let (tracker, layer) = (Arc::clone(&self.tracker), layer.clone());
+        blocking(move || {
+            let _permit = permit;
+            let (file, stage) = match source {
+                Some(source) => source,
+                None => (Arc::new(store.open_reader(&scope, &layer.blob.digest)?.into_file()), None),
+            };
+            let blob = layer.blob.clone();
+            let follower = Follower::new(file, stage, stop, move |bytes| tracker.extracting(&blob, bytes));
+            let mounts =
+                if layer.apart && layer.parent.is_some() { active.mounts_apart() } else { active.mounts.clone() };
+            apply_layer(follower, &layer, &mounts, &options)?;
+            Ok(active)
+        })
+        .await
+    }
+
+    /// Makes an extracted layer the snapshot that it is to be.
+    pub(super) async fn commit(&self, layer: &Layer, extracted: Extracted) -> Result<()> {
+        if let Some(active) = extracted.active {
+            let layer = layer.clone();
+            blocking(move || {
+                let parent = layer.parent.as_ref().filter(|_| layer.apart).map(Digest::as_str).unwrap_or_default();
+                let mut labels = layer.inherited.clone();
+                labels.insert(REFERENCE.to_owned(), layer.chain_id.to_string());
+                let committed = active.commit(layer.chain_id.as_str(), parent, labels);
+                committed.map_err(|error| error.context(format!("commit the snapshot of layer {}", layer.blob.digest)))
+            })
+            .await?;
+        }
+        if extracted.has_blob && !matches!(&self.supply, Supply::Stored if layer.blob.size == 0) {
+            let labels = Labels::from([(UNCOMPRESSED.to_owned(), layer.diff_id.to_string())]);
+            label(&self.store, &self.scope, &layer.blob.digest, labels).await?;
+        }
+        self.tracker.extracted(&layer.blob);
+        Ok(())
+    }
+}
+
+fn apply_layer(stream: impl Read + Send, layer: &Layer, mounts: &[Mount], options: &ApplyOptions) -> Result<()> {
+    let applied = apply(stream, &layer.blob.media_type, mounts, options);
+    applied.map(drop).map_err(|error| error.context(format!("unpack layer {}", layer.blob.digest)))
+}
