@@ -120,6 +120,7 @@ impl RegistryFlags {
                 client,
                 skip_verify: self.skip_verify,
             },
+            headers: Vec::new(),
         })
     }
 
