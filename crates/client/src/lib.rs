@@ -4,6 +4,7 @@
 //! Above them stand the verbs a client needs: whole blobs, leases, images in and out, unpacking, and the OCI
 //! runtime spec of a container. [`shim`] and [`ttrpc`] speak to shims.
 
+pub mod archive;
 mod connect;
 mod content;
 mod export;
@@ -23,9 +24,9 @@ mod unique;
 mod unpack;
 mod wire;
 
+pub use archive::ExportOptions;
 pub use connect::{Client, DEFAULT_ADDRESS, DEFAULT_CONNECT_TIMEOUT};
 pub use content::{Blob, Chunks, Expect, MAX_DOCUMENT, Written};
-pub use export::ExportOptions;
 pub use image::{Documents, ImageContent, Listing, MAX_INDEX_DEPTH, Platforms, check_depth, target_of};
 pub use import::{ImportOptions, Imported, Naming, gc_labels};
 pub use lease::DEFAULT_EXPIRATION;

@@ -12,6 +12,8 @@ pub enum Platforms {
     All,
     /// What a machine of this platform runs, the nearest first.
     RunnableOn(Platform),
+    /// This one alone.
+    Only(Platform),
 }
 
 /// An image for one platform, with its documents.
@@ -42,6 +44,7 @@ impl Platforms {
         match self {
             Self::All => Some(0),
             Self::RunnableOn(host) => host.rank(platform),
+            Self::Only(wanted) => wanted.equals(platform).then_some(0),
         }
     }
 
@@ -64,7 +67,7 @@ impl std::fmt::Display for Platforms {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::All => out.write_str("any platform"),
-            Self::RunnableOn(platform) => write!(out, "platform {platform}"),
+            Self::RunnableOn(platform) | Self::Only(platform) => write!(out, "platform {platform}"),
         }
     }
 }

@@ -11,6 +11,8 @@
 //! which goes with it, so that nothing is left but ingests, from which the next attempt resumes.
 
 mod config;
+mod documents;
+mod export;
 mod fetch;
 mod image_store;
 mod lease;
@@ -88,6 +90,7 @@ impl Transfers {
             (Source::Registry(from), Destination::Store(to)) => self.pull(&scope, &from, to, progress).await,
             (Source::Store(from), Destination::Registry(to)) => self.push(&scope, &from, &to, progress).await,
             (Source::Store(from), Destination::Store(to)) => self.tag(&scope, &from, to, progress).await,
+            (Source::Store(from), Destination::Export(to)) => self.export(&scope, &from, to, progress).await,
             (source, destination) => Err(Error::unimplemented(format!(
                 "unable to transfer from {} to {}",
                 source.what(),
