@@ -9,13 +9,10 @@ use crate::{
     config::{Config, Gc, Loaded, RESTART_MONITOR, SharingPolicy},
     directories, dump, grpc, identity, log, memory, plugins,
     snapshotters::Snapshotters,
-    socket, systemd,
+    socket, systemd, transfers,
     version::{REVISION, VERSION},
 };
-use engine::{
-    Engine, EngineConfig, Exchange, RestartMonitor, Timeouts,
-    transfer::{TransferConfig, Transfers},
-};
+use engine::{Engine, EngineConfig, Exchange, RestartMonitor, Timeouts, transfer::Transfers};
 use model::{Error, Result};
 use std::{
     fs,
@@ -89,7 +86,7 @@ async fn serve(config: Config) -> Result<()> {
     let router = grpc::router(grpc::Backends {
         store: store.clone(),
         engine: engine.clone(),
-        transfers: Transfers::new(store.clone(), TransferConfig::default()),
+        transfers: Transfers::new(store.clone(), transfers::settings(&config, &snapshotters, processors(&config))?),
         plugins,
         uuid: identity::uuid(&config.root)?,
         processors: processors(&config),

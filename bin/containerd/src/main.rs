@@ -13,6 +13,7 @@ mod plugins;
 mod snapshotters;
 mod socket;
 mod systemd;
+mod transfers;
 mod version;
 
 use std::{

@@ -4,7 +4,7 @@
 //! snapshotter's name, a capability or an export before they use it.
 
 use crate::{
-    config::{Config, RESTART_MONITOR},
+    config::{Config, RESTART_MONITOR, VERIFIERS},
     snapshotters::Snapshotters,
 };
 use model::{Error, Labels};
@@ -38,6 +38,9 @@ const RUNTIME: &str = "io.containerd.runtime.v2";
 const SERVICE: &str = "io.containerd.service.v1";
 const SHIM: &str = "io.containerd.shim.v1";
 const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
+const STREAMING: &str = "io.containerd.streaming.v1";
+const TRANSFER: &str = "io.containerd.transfer.v1";
+const VERIFIER: &str = "io.containerd.image-verifier.v1";
 const WARNING: &str = "io.containerd.warning.v1";
 
 /// Plugins that say no more than their name, in the order containerd loads them.
@@ -54,6 +57,8 @@ const PLAIN: &[(&str, &str, &[&str])] = &[
     (SERVICE, "snapshots-service", &[METADATA]),
     (SHIM, "manager", &[EVENT, METADATA]),
     (SERVICE, "tasks-service", &[EVENT, RUNTIME, METADATA]),
+    (STREAMING, "manager", &[METADATA]),
+    (TRANSFER, "local", &[LEASE, METADATA, DIFFER, VERIFIER, SNAPSHOTTER]),
     (GRPC, "containers", &[SERVICE]),
     (GRPC, "content", &[SERVICE]),
     (GRPC, "diff", &[SERVICE]),
@@ -64,7 +69,9 @@ const PLAIN: &[(&str, &str, &[&str])] = &[
     (GRPC, "leases", &[LEASE]),
     (GRPC, "namespaces", &[SERVICE]),
     (GRPC, "snapshots", &[SERVICE]),
+    (GRPC, "streaming", &[STREAMING]),
     (GRPC, "tasks", &[SERVICE]),
+    (GRPC, "transfer", &[TRANSFER, STREAMING]),
     (GRPC, "version", &[]),
 ];
 
@@ -113,6 +120,9 @@ pub(crate) fn describe(config: &Config, snapshotters: &Snapshotters) -> Vec<Plug
         requires,
         ..Plugin::default()
     }));
+    if !config.is_disabled(VERIFIERS) {
+        plugins.push(Plugin { kind: VERIFIER, id: "bindir".into(), ..Plugin::default() });
+    }
     if !config.is_disabled(RESTART_MONITOR) {
         plugins.push(Plugin {
             kind: MONITOR,

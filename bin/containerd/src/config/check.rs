@@ -59,6 +59,11 @@ impl Check<'_> {
     fn value(&mut self, value: &DeValue<'_>, shape: &Value, at: usize) -> Result<Value> {
         match (value, shape) {
             (DeValue::Table(table), Value::Table(known)) => Ok(Value::Table(self.table(table, known)?)),
+            (DeValue::Array(array), Value::Array(shape)) if shape.first().is_some_and(Value::is_table) => {
+                let element = shape.first().unwrap_or(&Value::Boolean(false));
+                let checked = array.iter().map(|value| self.value(value.get_ref(), element, value.span().start));
+                Ok(Value::Array(checked.collect::<Result<_>>()?))
+            }
             (DeValue::Array(array), Value::Array(_)) => {
                 for (index, element) in array.iter().enumerate() {
                     if !element.get_ref().is_str() {

@@ -10,6 +10,7 @@ mod duration;
 mod load;
 mod migrate;
 mod render;
+mod transfer;
 
 use model::{Error, Result};
 use serde::{Deserialize, Deserializer, de};
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 use toml::{Table, Value};
+pub(crate) use transfer::{ImageVerifier, Transfer, UnpackConfig, VERIFIERS};
 
 /// The file read when no other is named, if it exists.
 pub(crate) const DEFAULT_PATH: &str = "/etc/containerd/config.toml";
@@ -123,6 +125,7 @@ fn known() -> Result<Table> {
 fn defaults(known: &Table) -> Table {
     fn strip(table: &mut Table) {
         table.remove(check::ANY);
+        table.retain(|_, value| !value.as_array().and_then(|array| array.first()).is_some_and(Value::is_table));
         table.iter_mut().filter_map(|(_, value)| value.as_table_mut()).for_each(strip);
     }
     let mut defaults = known.clone();
@@ -244,6 +247,10 @@ pub(crate) struct Plugins {
     pub(crate) native: Native,
     #[serde(rename = "io.containerd.snapshotter.v1.overlayfs")]
     pub(crate) overlayfs: Overlayfs,
+    #[serde(rename = "io.containerd.transfer.v1.local")]
+    pub(crate) transfer: Transfer,
+    #[serde(rename = "io.containerd.image-verifier.v1.bindir")]
+    pub(crate) image_verifier: ImageVerifier,
 }
 
 /// The main socket.

@@ -28,6 +28,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use client::oci::Platform;
 pub use config::{TransferConfig, UnpackTarget};
 pub use image_store::{ImageStore, Reference, Unpack};
 pub use lease::under_lease;
