@@ -7,6 +7,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::process::{Command, Stdio};
+use sys::cgroup::Forerunner;
 use sys::process::Extras;
 
 /// What follows a child's end; it gets the exit status.
@@ -108,9 +109,14 @@ impl Shim {
         }
     }
 
-    /// Announces that runc will make a process whose id is not known yet.
+    /// Announces that runc will make a process whose id is not known yet, and put it into a
+    /// control group.
     pub(crate) fn begin_launch(&mut self) {
         self.launches += 1;
+        if let Some(forerunner) = self.forerunner.get_or_init(|| Forerunner::new().ok()) {
+            // Without it the launch only takes longer.
+            let _best_effort = forerunner.run();
+        }
     }
 
     /// The counterpart of [`Self::begin_launch`]: the status `pid` ended with, if it has

@@ -28,11 +28,13 @@ use crate::socket::{self, Bound};
 use crate::task::{Container, ProcessKey};
 use connections::Connection;
 use model::{Error, Result};
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use steps::Timers;
+use sys::cgroup::Forerunner;
 use sys::poll::{Interest, Poller, Ready};
 use sys::process::FileLimit;
 use sys::signal::Signals;
@@ -67,6 +69,8 @@ pub(crate) struct Shim {
     signals: Signals,
     /// What children get, as ours is raised: a group of containers has many pipes.
     file_limit: FileLimit,
+    /// Opened with the first launch; none where the control groups cannot be written.
+    forerunner: OnceCell<Option<Forerunner>>,
     listener: Option<OwnedFd>,
     sources: HashMap<u64, Source>,
     next_token: u64,
@@ -123,6 +127,7 @@ impl Shim {
             poller,
             signals,
             file_limit: sys::process::raise_file_limit(),
+            forerunner: OnceCell::new(),
             listener: Some(listener),
             sources: HashMap::new(),
             next_token: FIRST_TOKEN,

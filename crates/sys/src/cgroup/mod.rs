@@ -1,8 +1,11 @@
 //! The control group of a process, on hosts with cgroup v1, v2 or both (which count as v1).
 
+#[allow(unsafe_code, reason = "a process with our descriptors")]
+mod migration;
 mod oom;
 mod read;
 
+pub use migration::Forerunner;
 pub use oom::OomWatch;
 pub use read::{keyed, value};
 
