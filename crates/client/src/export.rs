@@ -2,11 +2,10 @@
 //!
 //! Entries come in the order of their paths, without times or owners: the same images give the same bytes.
 
-use crate::Client;
 use crate::archive::{Entry, ExportOptions, ExportPlan, Images, end, padding};
 use crate::oci::Descriptor;
-use model::{Algorithm, Digest, Error, Labels, Result};
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use crate::{Client, Hash};
+use model::{Digest, Error, Labels, Result};
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 
@@ -58,49 +57,4 @@ impl Client {
 
 fn failed(error: io::Error) -> Error {
     Error::io("write the archive", error)
-}
-
-/// A running hash of one of the algorithms.
-enum Hash {
-    Sha256(Sha256),
-    Sha384(Sha384),
-    Sha512(Sha512),
-}
-
-impl Hash {
-    fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
-            Algorithm::Sha384 => Self::Sha384(Sha384::new()),
-            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hash) => hash.update(bytes),
-            Self::Sha384(hash) => hash.update(bytes),
-            Self::Sha512(hash) => hash.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Result<Digest> {
-        match self {
-            Self::Sha256(hash) => Digest::from_hash(Algorithm::Sha256, &hash.finalize()),
-            Self::Sha384(hash) => Digest::from_hash(Algorithm::Sha384, &hash.finalize()),
-            Self::Sha512(hash) => Digest::from_hash(Algorithm::Sha512, &hash.finalize()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hash_is_of_its_algorithm() {
-        let mut hash = Hash::new(Algorithm::Sha512);
-        hash.update(b"x");
-        assert!(hash.finish().unwrap().as_str().starts_with("sha512:"));
-    }
 }

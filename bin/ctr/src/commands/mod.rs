@@ -5,6 +5,7 @@ mod containers;
 mod content;
 mod deprecations;
 mod events;
+mod hosts;
 mod images;
 mod info;
 mod leases;
@@ -41,6 +42,9 @@ pub(crate) enum Command {
     /// Display containerd events
     #[command(visible_alias = "event")]
     Events(events::Events),
+    /// Find out how registries are reached
+    #[command(subcommand)]
+    Hosts(hosts::Verb),
     /// Manage images
     #[command(visible_aliases = ["image", "i"], subcommand)]
     Images(images::Verb),
@@ -82,6 +86,7 @@ impl Command {
             Self::Containers(verb) => verb.run(context).await,
             Self::Content(verb) => verb.run(context).await,
             Self::Events(events) => events.run(context).await,
+            Self::Hosts(verb) => verb.run(context).await,
             Self::Images(verb) => verb.run(context).await,
             Self::Leases(verb) => verb.run(context).await,
             Self::Namespaces(verb) => verb.run(context).await,

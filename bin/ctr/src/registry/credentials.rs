@@ -3,7 +3,7 @@
 use client::transfer::{Answer as TransferAnswer, Authenticate, Secret};
 use distribution::{Answer, Credential, Credentials, DockerConfig};
 use model::Result;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What we may show registries.
 #[derive(Clone, Debug)]
@@ -23,9 +23,23 @@ impl Known {
         Ok(Self { given, docker, file })
     }
 
-    /// Where a credential for a host comes from, if there is one.
-    pub(crate) fn source(&self) -> Source<'_> {
-        if self.given.is_some() { Source::Flags } else { Source::Docker(&self.file) }
+    /// What would be shown to `host`, without the secret itself.
+    pub(crate) async fn shown_to(&self, host: &str) -> Result<Option<Shown>> {
+        let source = match (&self.given, self.docker.helper_of(host)) {
+            (Some(_), _) => "the command line".to_owned(),
+            (None, Some(helper)) => format!("{helper}, named in {}", self.file.display()),
+            (None, None) => self.file.display().to_string(),
+        };
+        let found = self.find(host, "", &[]).await.map_err(|error| error.context(source.clone()))?;
+        Ok(found.map(|credential| Shown {
+            what: match credential {
+                Credential::Basic { username, .. } => format!("password of {username}"),
+                Credential::Identity(_) => "identity token".to_owned(),
+                Credential::Token(_) => "registry token".to_owned(),
+                Credential::Header(_) => "header".to_owned(),
+            },
+            source,
+        }))
     }
 
     async fn find(&self, host: &str, repository: &str, challenges: &[String]) -> Result<Option<Credential>> {
@@ -36,22 +50,13 @@ impl Known {
     }
 }
 
-/// Where credentials come from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Source<'a> {
-    /// The command line.
-    Flags,
-    /// This file, or a helper that it names.
-    Docker(&'a Path),
-}
-
-impl std::fmt::Display for Source<'_> {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Flags => out.write_str("the command line"),
-            Self::Docker(file) => write!(out, "{}", file.display()),
-        }
-    }
+/// A credential as it may be printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// What it is, and whose.
+    pub(crate) what: String,
+    /// Where it was found.
+    pub(crate) source: String,
 }
 
 /// `$DOCKER_CONFIG/config.json`, else that in `~/.docker`.

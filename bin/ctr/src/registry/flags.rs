@@ -1,10 +1,9 @@
 //! The flags of every command that speaks to a registry.
 
-use super::{Known, password};
-use crate::context::Context;
+use super::{Known, Remote, dump, password};
 use clap::Args;
 use client::transfer::{HttpLog, Registry};
-use distribution::{Credential, Hosts, Tls};
+use distribution::{Credential, Credentials, Hosts, Limits, Repository, Tls};
 use model::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,11 +73,6 @@ impl RegistryFlags {
         .find_map(|(given, name)| given.then_some(name))
     }
 
-    /// What the HTTP requests are to be told of.
-    pub(crate) fn log(&self) -> HttpLog {
-        HttpLog { dump: self.http_dump, trace: self.http_trace }
-    }
-
     /// The credentials given, or else those of the user's docker configuration. Asks for a password that is missing.
     pub(crate) fn credentials(&self) -> Result<Known> {
         let given = match (&self.user, &self.refresh) {
@@ -96,9 +90,24 @@ impl RegistryFlags {
             hosts_dir: self.hosts_dir.clone().unwrap_or_default(),
             plain_http: self.plain_http,
             credentials: Some(Arc::new(self.credentials()?)),
-            log: self.log(),
+            log: HttpLog { dump: self.http_dump, trace: self.http_trace },
             ..Registry::default()
         })
+    }
+
+    /// Shows requests and answers, if that is wanted.
+    pub(crate) fn start_dump(&self) {
+        if self.http_dump || self.http_trace {
+            dump::requests();
+        }
+    }
+
+    /// The repository of `remote`, for work that ctr does itself.
+    pub(crate) fn repository(&self, remote: &Remote) -> Result<Arc<Repository>> {
+        self.start_dump();
+        let credentials: Arc<dyn Credentials> = Arc::new(self.credentials()?);
+        let (hosts, limits) = (self.hosts(&[])?, Limits::default());
+        Repository::open(&remote.registry, &remote.repository, &hosts, &credentials, limits).map(Arc::new)
     }
 
     /// The hosts of registries, for work that ctr does itself. `default_dirs` are looked into if none is given.
@@ -122,11 +131,6 @@ impl RegistryFlags {
             },
             headers: Vec::new(),
         })
-    }
-
-    /// Says why `ctr` does by itself what it would leave to the daemon.
-    pub(crate) fn explain(context: &Context, flag: &str) {
-        context.debug(&format!("{flag} is not known to the daemon's transfer service: done by ctr itself"));
     }
 }
 

@@ -1,10 +1,17 @@
-//! Registries: how commands reach them, and who they are there.
+//! Registries: how commands reach them, who they are there, and what they carry themselves.
 
 mod credentials;
+pub(crate) mod dump;
+mod fetch;
 mod flags;
 mod password;
+mod push;
 mod remote;
+mod source;
 
-pub(crate) use credentials::Known;
+pub(crate) use credentials::{Known, Shown};
+pub(crate) use fetch::{Fetch, Metadata};
 pub(crate) use flags::RegistryFlags;
+pub(crate) use push::Push;
 pub(crate) use remote::Remote;
+pub(crate) use source::SourceLabel;

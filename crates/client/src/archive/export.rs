@@ -3,7 +3,7 @@
 use super::framing;
 use crate::image::{Documents, ImageContent, Platforms, descend};
 use crate::import::{ANNOTATION_NAME, ANNOTATION_REF, blob_path};
-use crate::oci::{Descriptor, Index, Kind, Manifest, familiar_name, media_types, object_of};
+use crate::oci::{Descriptor, Index, Kind, Manifest, familiar_name, is_non_distributable, media_types, object_of};
 use model::{Digest, Error, Labels, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,10 +172,4 @@ fn docker_image((manifest, repo_tags): (Manifest, Vec<String>)) -> DockerImage {
 fn json(document: &impl Serialize, mode: u32) -> Result<Entry> {
     let bytes = serde_json::to_vec(document);
     bytes.map(|bytes| Entry::Bytes(bytes, mode)).map_err(|error| Error::internal("write a document").caused_by(error))
-}
-
-/// Layers that only their maker may hand out (Windows' base layers).
-fn is_non_distributable(media_type: &str) -> bool {
-    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
-        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
 }

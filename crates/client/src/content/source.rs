@@ -85,13 +85,13 @@ impl Chunks {
 
     /// The same; `progress` is told of every chunk as part of blob `digest`.
     #[must_use]
-    pub(crate) fn watched(mut self, progress: Arc<dyn Progress>, digest: Digest) -> Self {
+    pub fn watched(mut self, progress: Arc<dyn Progress>, digest: Digest) -> Self {
         self.watcher = Some(Watcher(progress, digest));
         self
     }
 
     /// The next bytes, `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let chunk = self.receiver.recv().await.transpose();
         let chunk = chunk.map_err(|error| Error::io(format!("read {}", self.what), error))?;
         if let (Some(Watcher(progress, digest)), Some(chunk)) = (&self.watcher, &chunk) {

@@ -50,8 +50,19 @@ struct Ingest {
 impl Client {
     /// Writes what `source` gives as ingest `reference` and commits it. A blob that exists already is success.
     pub async fn write_blob(&self, reference: &str, expect: &Expect, source: Chunks) -> Result<Written> {
+        self.write_blob_from(reference, expect, |offset| (source, offset)).await
+    }
+
+    /// The same with a source that can begin where an earlier attempt ended: `open` gets that offset, and gives the
+    /// source with the number of bytes of it to pass over. It is not called if the blob exists.
+    pub async fn write_blob_from(
+        &self,
+        reference: &str,
+        expect: &Expect,
+        open: impl FnOnce(u64) -> (Chunks, u64),
+    ) -> Result<Written> {
         let written = match self.open_ingest(reference, expect).await {
-            Ok(ingest) => ingest.fill_and_commit(expect, source).await,
+            Ok(ingest) => ingest.fill_and_commit(expect, open).await,
             Err(error) => Err(error),
         };
         match (written, &expect.digest) {
@@ -109,11 +120,12 @@ impl Client {
 }
 
 impl Ingest {
-    async fn fill_and_commit(mut self, expect: &Expect, source: Chunks) -> Result<Written> {
+    async fn fill_and_commit(mut self, expect: &Expect, open: impl FnOnce(u64) -> (Chunks, u64)) -> Result<Written> {
         // Without a digest nothing says that what is there is a prefix of this blob: it is overwritten.
         let start = if expect.digest.is_some() { self.offset } else { 0 };
         // Replies are read while data is sent: a server that waits to be read would never read us.
-        let send = send(self.requests, expect, start, source);
+        let (source, skip) = open(start);
+        let send = send(self.requests, expect, start, source, skip);
         // Neither outlives the other: either side's end closes the stream for the other.
         let (sent, ended) = tokio::join!(send, committed(&mut self.replies));
         let (digest, size) = sent?;
@@ -127,14 +139,16 @@ impl Ingest {
     }
 }
 
-/// Sends the source's bytes after the first `start`, then the commit. Returns the blob's digest and size.
+/// Sends the source's bytes after the first `skip`, which are the blob's from `start` on, then the commit. Returns
+/// the blob's digest and size.
 async fn send(
     requests: mpsc::Sender<WriteContentRequest>,
     expect: &Expect,
     start: u64,
     mut source: Chunks,
+    mut skip: u64,
 ) -> Result<(Digest, u64)> {
-    let (mut offset, mut skip) = (start, start);
+    let mut offset = start;
     let mut hash = expect.digest.is_none().then(Sha256::new);
     let whole = expect.size.is_some_and(|size| size == start && start > 0);
     while !whole && let Some(mut data) = source.next().await? {

@@ -4,8 +4,7 @@ mod choose;
 mod walk;
 
 pub use choose::{ImageContent, Platforms};
-pub(crate) use walk::descend;
-pub use walk::{Listing, MAX_INDEX_DEPTH, check_depth};
+pub use walk::{Listing, MAX_INDEX_DEPTH, check_depth, descend};
 
 use crate::oci::{Descriptor, Kind};
 use crate::{Client, Reply, descriptor_from_wire};

@@ -98,7 +98,7 @@ impl Documents for Client {
 }
 
 /// Everything below `target`, itself first, in the order documents list it. `select` says which children count.
-pub(crate) async fn descend(
+pub async fn descend(
     documents: &impl Documents,
     target: &Descriptor,
     mut select: impl FnMut(Vec<Descriptor>) -> Vec<Descriptor>,

@@ -90,6 +90,12 @@ pub fn reference_key(descriptor: &Descriptor) -> String {
     }
 }
 
+/// Whether only its maker may hand a layer out (Windows' base layers).
+pub fn is_non_distributable(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

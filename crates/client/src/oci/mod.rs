@@ -6,6 +6,6 @@ mod platform;
 mod reference;
 
 pub use document::{Config, Descriptor, Document, History, Image, Index, Manifest, RootFs, chain_ids, sha256};
-pub use media_type::{Kind, media_types, reference_key};
+pub use media_type::{Kind, is_non_distributable, media_types, reference_key};
 pub use platform::Platform;
 pub use reference::{docker_reference, familiar_name, object_of};

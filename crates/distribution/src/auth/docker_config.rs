@@ -62,6 +62,19 @@ impl DockerConfig {
         serde_json::from_slice(&bytes).map_err(|error| Error::invalid_argument(what()).caused_by(error))
     }
 
+    /// The helper program that is asked for the credential of `host`, unless the configuration has it itself.
+    pub fn helper_of(&self, host: &str) -> Option<String> {
+        let names = names_of(host);
+        let own = names.iter().find_map(|name| self.cred_helpers.get(*name));
+        let inline = || self.auths.iter().any(|(name, entry)| names.contains(&bare(name)) && entry.is_filled());
+        let helper = match own {
+            Some(own) => own,
+            None if self.creds_store.is_empty() || inline() => return None,
+            None => &self.creds_store,
+        };
+        Some(program_of(helper))
+    }
+
     async fn find(&self, host: &str) -> Result<Option<Credential>> {
         let names = names_of(host);
         if let Some(helper) = names.iter().find_map(|name| self.cred_helpers.get(*name)) {
@@ -83,6 +96,10 @@ impl Credentials for DockerConfig {
 }
 
 impl Entry {
+    fn is_filled(&self) -> bool {
+        [&self.auth, &self.username, &self.identitytoken, &self.registrytoken].iter().any(|text| !text.is_empty())
+    }
+
     fn credential(&self) -> Result<Option<Credential>> {
         if !self.identitytoken.is_empty() {
             return Ok(Some(Credential::Identity(self.identitytoken.clone())));
@@ -119,9 +136,13 @@ fn bare(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
 }
 
+fn program_of(helper: &str) -> String {
+    format!("docker-credential-{helper}")
+}
+
 /// Runs `docker-credential-<helper> get`.
 async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>> {
-    let program = format!("docker-credential-{helper}");
+    let program = program_of(helper);
     if helper.contains('/') {
         return Err(Error::invalid_argument(format!("credential helper {helper:?} is not a program's name")));
     }
@@ -184,6 +205,7 @@ mod tests {
         assert_eq!(config.find("token.example").await.unwrap(), Some(Credential::Identity("t".into())));
         assert_eq!(config.find("empty.example").await.unwrap(), None);
         assert_eq!(config.find("other.example").await.unwrap(), None);
+        assert_eq!(config.helper_of("r.example:5000"), None);
         assert!(config.find("bad.example").await.is_err());
         assert!(!format!("{config:?}").contains("dTpwOnE"), "secrets are not for logs");
     }
@@ -193,5 +215,6 @@ mod tests {
         let config: DockerConfig = serde_json::from_str(r#"{"credsStore": "no-such-helper"}"#).unwrap();
         let error = config.find("r.example").await.unwrap_err();
         assert!(error.to_string().contains("docker-credential-no-such-helper"), "{error}");
+        assert_eq!(config.helper_of("r.example").as_deref(), Some("docker-credential-no-such-helper"));
     }
 }

@@ -3,11 +3,15 @@
 use super::{
     Endpoint, Repository,
     request::{Request, refused},
+    resolve::header,
 };
 use crate::http;
 use bytes::Bytes;
 use model::{Digest, Error, Kind, Result};
-use reqwest::{Method, Response, StatusCode, header::CONTENT_RANGE};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_RANGE},
+};
 
 /// A blob to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,29 @@ impl Repository {
             body.open().await?;
         }
         Ok(body)
+    }
+
+    /// The size in bytes of blob `digest`, as the first host that has it says.
+    ///
+    /// # Errors
+    /// `NotFound` if no host has it; otherwise the first host's own error.
+    pub async fn blob_size(&self, digest: &Digest) -> Result<u64> {
+        let what = format!("blob {digest} of {}/{}", self.registry, self.name);
+        let mut first = None;
+        for endpoint in self.able("pull", |can| can.pull)? {
+            let url = self.url(endpoint, &format!("blobs/{digest}"));
+            let response = self.send(endpoint, &Request::new(Method::HEAD, url, self.scope("pull"))).await;
+            let error = match response {
+                Ok(response) if response.status() == StatusCode::OK => {
+                    let length = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+                    return length.ok_or_else(|| Error::unknown(format!("{what}: the registry does not say its size")));
+                }
+                Ok(response) => refused(&what, response).await,
+                Err(error) => error,
+            };
+            first.get_or_insert(error);
+        }
+        Err(first.unwrap_or_else(|| Error::not_found(what)))
     }
 }
 

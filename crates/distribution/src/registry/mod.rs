@@ -56,8 +56,22 @@ impl Repository {
         credentials: &Arc<dyn Credentials>,
         limits: Limits,
     ) -> Result<Self> {
+        Self::at(registry, name, hosts.of(registry)?, credentials, limits)
+    }
+
+    /// The repository `name` of `registry` as `hosts` serve it, the first to try first.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn at(
+        registry: &str,
+        name: &str,
+        hosts: Vec<Host>,
+        credentials: &Arc<dyn Credentials>,
+        limits: Limits,
+    ) -> Result<Self> {
         check_name(name)?;
-        let endpoints = hosts.of(registry)?.into_iter().map(|host| Endpoint::new(host, credentials, &limits));
+        let endpoints = hosts.into_iter().map(|host| Endpoint::new(host, credentials, &limits));
         Ok(Self {
             registry: registry.to_owned(),
             name: name.to_owned(),

@@ -133,8 +133,13 @@ async fn follow(endpoint: &Endpoint, request: &Request, authorization: Option<&s
             }
             None => builder,
         };
+        tracing::debug!(target: "distribution::http", method = %request.method, url = %shown(&url), headers = ?request.headers, "request");
         let response = match builder.send().await {
-            Ok(response) => response,
+            Ok(response) => {
+                let (status, headers) = (response.status(), response.headers());
+                tracing::debug!(target: "distribution::http", %status, url = %shown(&url), ?headers, "answer");
+                response
+            }
             Err(error) if url == home && falls_back(endpoint, &url, &error) => {
                 endpoint.plain.store(true, Ordering::Relaxed);
                 to_plain(&mut home)?;
@@ -191,8 +196,12 @@ pub(super) async fn refused(what: &str, response: Response) -> Error {
         Err(_) => String::new(),
     };
     let said = if body.is_empty() { String::new() } else { format!(": {body}") };
-    let mut shown = url;
-    // A query may hold a signature that is as good as a password.
+    Error::new(status_kind(status), format!("{what}: unexpected status from {}: {status}{said}", shown(&url)))
+}
+
+/// A URL fit to be shown: a query may hold a signature that is as good as a password.
+fn shown(url: &Url) -> Url {
+    let mut shown = url.clone();
     shown.set_query(None);
-    Error::new(status_kind(status), format!("{what}: unexpected status from {shown}: {status}{said}"))
+    shown
 }

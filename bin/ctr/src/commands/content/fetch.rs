@@ -1,23 +1,108 @@
-//! `ctr content fetch`, `fetch-object`, `fetch-blob` and `push-object`: what needs a registry.
+//! `ctr content fetch`: an image's content into the store, not unpacked.
 
+use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::flags::labels;
+use crate::registry::{self, Metadata, RegistryFlags, Remote, SourceLabel};
 use clap::Args;
-use model::Error;
+use client::oci::{Descriptor, Platform};
+use client::{Client, Platforms};
+use model::{Labels, Result};
+use std::sync::Arc;
 
-/// Whatever was given.
+/// Flags of `ctr content fetch`.
 #[derive(Debug, Args)]
+#[command(long_about = "Fetch an image into containerd.\n\n\
+    Brings manifests, configurations and layers into the content store without unpacking them, and records the \
+    image's name: to fetch beforehand what is run later.")]
 pub(crate) struct Fetch {
-    /// Whatever was given
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    #[command(flatten)]
+    registry: RegistryFlags,
+    /// Labels to attach to the image
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// Pull content from a specific platform
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Vec<String>,
+    /// Pull content from all platforms
+    #[arg(long)]
+    all_platforms: bool,
+    /// (Deprecated: use skip-metadata) Pull metadata for all platforms
+    #[arg(long, hide = true)]
+    all_metadata: bool,
+    /// Skips metadata for unused platforms (Image may be unable to be pushed without metadata)
+    #[arg(long)]
+    skip_metadata: bool,
+    /// Pull all metadata including manifests and configs
+    #[arg(long)]
+    metadata_only: bool,
+    /// The image's full name
+    #[arg(value_name = "REMOTE")]
+    reference: String,
+    /// Taken for the sake of Go's usage line: the name says what to fetch
+    #[arg(value_name = "OBJECT", hide = true)]
     rest: Vec<String>,
 }
 
 impl Fetch {
-    #[allow(clippy::unused_async, reason = "all verbs are called the same way")]
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        context.debug(&format!("arguments: {:?}", self.rest));
-        let text = "registries are not yet supported: bring images in with `ctr images import FILE`";
-        Err(Error::unimplemented(text).into())
+        let platforms = match (&self.platform[..], self.all_platforms) {
+            (_, true) => vec![Platforms::All],
+            ([], false) => vec![Platforms::host()],
+            (texts, false) => {
+                texts.iter().map(|text| Platform::parse(text).map(Platforms::RunnableOn)).collect::<Result<_>>()?
+            }
+        };
+        let metadata = match (self.metadata_only, self.skip_metadata) {
+            (true, _) => Metadata::Only,
+            (false, false) => Metadata::All,
+            (false, true) => Metadata::Needed,
+        };
+        let fetching =
+            Fetching { registry: &self.registry, platforms, metadata, labels: labels(&self.label), parallel: 0 };
+        let client = context.connect().await?;
+        let board = Arc::new(Board::new("downloading", false));
+        let fetched =
+            client.under_lease(async |client: Client| fetching.run(&client, &self.reference, &board).await).await;
+        board.finish();
+        let target = fetched.map_err(|error| error.context(format!("fetch {}", self.reference)))?;
+        board.begin(&target, &format!("Completed fetch of {}", self.reference));
+        board.summary()
+    }
+}
+
+/// An image fetched by ctr itself and recorded under its name.
+#[derive(Debug)]
+pub(crate) struct Fetching<'a> {
+    /// How the registry is reached.
+    pub(crate) registry: &'a RegistryFlags,
+    /// Platforms whose layers are wanted; none for all.
+    pub(crate) platforms: Vec<Platforms>,
+    /// Documents that are wanted beside.
+    pub(crate) metadata: Metadata,
+    /// Labels of the image's record.
+    pub(crate) labels: Labels,
+    /// Blobs on their way at once; 0 for the default.
+    pub(crate) parallel: usize,
+}
+
+impl Fetching<'_> {
+    /// Fetches `reference`, under the lease of `client`.
+    pub(crate) async fn run(&self, client: &Client, reference: &str, board: &Arc<Board>) -> Result<Descriptor> {
+        let (remote, object) = Remote::parse_object(reference)?;
+        let platforms = if self.platforms.is_empty() { vec![Platforms::All] } else { self.platforms.clone() };
+        let fetch = registry::Fetch {
+            client: client.clone(),
+            repository: self.registry.repository(&remote)?,
+            source: SourceLabel::of(&remote),
+            platforms,
+            metadata: self.metadata,
+            parallel: self.parallel,
+            progress: Arc::clone(board) as _,
+        };
+        let target = fetch.run(&object).await?;
+        client.set_image(reference, &target, &self.labels).await?;
+        Ok(target)
     }
 }

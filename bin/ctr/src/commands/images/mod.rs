@@ -1,6 +1,7 @@
 //! `ctr images`
 
 mod check;
+mod convert;
 mod delete;
 mod export;
 mod import;
@@ -36,6 +37,8 @@ super::verbs! {
     Pull(pull::Pull),
     /// Push an image to a remote
     Push(push::Push),
+    /// Convert an image
+    Convert(convert::Convert),
     /// Remove unused images
     Prune(prune::Prune),
     /// Remove one or more images by reference

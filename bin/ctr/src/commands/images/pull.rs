@@ -1,16 +1,18 @@
 //! `ctr images pull`
 
+use crate::commands::content::Fetching;
 use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::{SnapshotterFlag, labels};
 use crate::output::line;
-use crate::registry::{RegistryFlags, Remote};
+use crate::registry::{Metadata, RegistryFlags, Remote};
 use clap::Args;
-use client::oci::Platform;
+use client::oci::{Descriptor, Platform};
 use client::transfer::{Endpoint, Store, Unpack};
-use client::{Client, Platforms};
+use client::{Client, ImageContent, Platforms, Unpacker};
 use model::{Error, Result};
+use std::sync::Arc;
 
 /// Flags of `ctr images pull`.
 #[derive(Debug, Args)]
@@ -60,8 +62,24 @@ impl Pull {
         Remote::parse_object(&self.reference)?;
         let client = context.connect().await?;
         let platforms = self.platforms()?;
-        self.transfer(&client, &platforms).await?;
+        match self.needs_local() {
+            None => self.transfer(&client, &platforms).await?,
+            Some(flag) => {
+                context.debug(&format!("ctr pulls by itself, for {flag}"));
+                self.carry(&client, &platforms).await?;
+            }
+        }
         if self.print_chainid { self.chain_ids(&client, &platforms).await } else { Ok(()) }
+    }
+
+    /// The flag for which ctr has to do the work: the Transfer service has no words for it.
+    fn needs_local(&self) -> Option<&'static str> {
+        match self.registry.only_local() {
+            _ if self.local => Some("--local"),
+            None if self.max_concurrent_downloads.is_some() => Some("--max-concurrent-downloads"),
+            None if self.sync_fs => Some("--sync-fs"),
+            flag => flag,
+        }
     }
 
     /// The platforms wanted; none for all of them.
@@ -93,10 +111,57 @@ impl Pull {
         board.summary()
     }
 
+    /// Fetches and unpacks without the Transfer service.
+    async fn carry(&self, client: &Client, platforms: &[Platform]) -> Outcome {
+        let board = Arc::new(Board::new("downloading", false));
+        let work = async |client: Client| {
+            let fetching = Fetching {
+                registry: &self.registry,
+                platforms: platforms.iter().cloned().map(Platforms::RunnableOn).collect(),
+                metadata: if self.skip_metadata { Metadata::Needed } else { Metadata::All },
+                labels: labels(&self.label),
+                parallel: self.max_concurrent_downloads.unwrap_or(0),
+            };
+            let target = fetching.run(&client, &self.reference, &board).await?;
+            let snapshotter = self.snapshotter.name();
+            let unpacker = Unpacker::new(&client, snapshotter, self.sync_fs, Arc::clone(&board) as _).await?;
+            let unpacked = self.images_to_unpack(&client, &target, platforms).await?;
+            for (_, image) in &unpacked {
+                unpacker.unpack(image).await?;
+            }
+            Ok((target, unpacked))
+        };
+        let pulled = client.under_lease(work).await;
+        board.finish();
+        let (target, unpacked) = pulled.map_err(|error| error.context(format!("pull {}", self.reference)))?;
+        for (platform, _) in unpacked {
+            line(format!("unpacking {platform} {}...", target.digest))?;
+        }
+        line(format!("done: {:?}\t", board.elapsed()))
+    }
+
+    /// The images whose layers become snapshots: those of the platforms, or every one.
+    async fn images_to_unpack(
+        &self,
+        client: &Client,
+        target: &Descriptor,
+        platforms: &[Platform],
+    ) -> Result<Vec<(Platform, ImageContent)>> {
+        let mut all = platforms.to_vec();
+        if all.is_empty() {
+            all = client.image_platforms(target).await?;
+        }
+        let mut images = Vec::new();
+        for platform in all {
+            let image = client.image_content(target, &Platforms::RunnableOn(platform.clone())).await?;
+            images.push((platform, image));
+        }
+        Ok(images)
+    }
+
     async fn chain_ids(&self, client: &Client, platforms: &[Platform]) -> Outcome {
         let target = client.image_target(&self.reference).await?;
-        for platform in platforms {
-            let image = client.image_content(&target, &Platforms::RunnableOn(platform.clone())).await?;
+        for (_, image) in self.images_to_unpack(client, &target, platforms).await? {
             let chain_id = image.chain_id()?.map(|chain_id| chain_id.to_string()).unwrap_or_default();
             line(format!("image chain ID: {chain_id}"))?;
         }

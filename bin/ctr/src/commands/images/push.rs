@@ -3,12 +3,13 @@
 use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::registry::{RegistryFlags, Remote};
+use crate::registry::{self, RegistryFlags, Remote, SourceLabel};
 use clap::Args;
-use client::Client;
-use client::oci::{Platform, media_types};
+use client::oci::{Descriptor, Platform, media_types};
 use client::transfer::{Endpoint, Store};
-use model::Result;
+use client::{Client, Platforms};
+use model::{Digest, Error, Result};
+use std::sync::Arc;
 
 /// Flags of `ctr images push`.
 #[derive(Debug, Args)]
@@ -46,9 +47,26 @@ pub(crate) struct Push {
 
 impl Push {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        Remote::parse_object(&self.remote)?;
+        let (remote, object) = Remote::parse_object(&self.remote)?;
         let client = context.connect().await?;
-        self.transfer(&client).await
+        match self.needs_local() {
+            None => self.transfer(&client).await,
+            Some(flag) => {
+                context.debug(&format!("ctr pushes by itself, for {flag}"));
+                self.carry(&client, &remote, &object).await
+            }
+        }
+    }
+
+    /// The flag for which ctr has to do the work: the Transfer service has no words for it.
+    fn needs_local(&self) -> Option<&'static str> {
+        match self.registry.only_local() {
+            _ if self.local => Some("--local"),
+            None if self.manifest.is_some() => Some("--manifest"),
+            None if self.max_concurrent_uploaded_layers.is_some() => Some("--max-concurrent-uploaded-layers"),
+            None if self.allow_non_distributable_blobs => Some("--allow-non-distributable-blobs"),
+            flag => flag,
+        }
     }
 
     fn local_name(&self) -> &str {
@@ -67,5 +85,45 @@ impl Push {
         board.finish();
         pushed.map_err(|error| error.context(format!("push {}", self.remote)))?;
         board.summary()
+    }
+
+    /// Pushes without the Transfer service.
+    async fn carry(&self, client: &Client, remote: &Remote, object: &str) -> Outcome {
+        let target = self.target(client).await?;
+        let board = Arc::new(Board::new("uploading", false));
+        let push = registry::Push {
+            client: client.clone(),
+            repository: self.registry.repository(remote)?,
+            source: SourceLabel::of(remote),
+            non_distributable: self.allow_non_distributable_blobs,
+            parallel: self.max_concurrent_uploaded_layers.unwrap_or(0),
+            progress: Arc::clone(&board) as _,
+        };
+        board.begin(&target, &format!("Pushing to {}", self.remote));
+        let pushed = push.run(&target, object).await;
+        board.finish();
+        pushed.map_err(|error| error.context(format!("push {}", self.remote)))?;
+        board.begin(&target, &format!("Completed push to {}", self.remote));
+        board.summary()
+    }
+
+    /// What is pushed: the manifest given, or what the image's name points to, or its manifest for the platform.
+    async fn target(&self, client: &Client) -> Result<Descriptor> {
+        if let Some(digest) = &self.manifest {
+            let digest: Digest = digest.parse()?;
+            let size = client.blob_info(&digest).await?.size;
+            let (media_type, size) = (self.manifest_type.clone(), u64::try_from(size).unwrap_or(0));
+            return Ok(Descriptor { media_type, digest, size, ..Descriptor::default() });
+        }
+        let target = client.image_target(self.local_name()).await?;
+        match &self.platform[..] {
+            [] => Ok(target),
+            [text] => {
+                let platform = Platform::parse(text)?;
+                let image = client.image_content(&target, &Platforms::RunnableOn(platform)).await?;
+                Ok(image.descriptor)
+            }
+            _ => Err(Error::invalid_argument("only one --platform can be pushed with --local")),
+        }
     }
 }

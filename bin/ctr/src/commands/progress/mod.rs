@@ -12,7 +12,7 @@ use client::{Event, Item, Progress};
 use rows::{Change, Rows};
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Shows the progress of one command.
 pub(crate) struct Board {
@@ -77,9 +77,18 @@ impl Board {
         line(format!("{}\telapsed: {seconds:.1}s\ttotal: {}\t({rate}/s)", state.status, bytes(total)))
     }
 
-    /// Says what the command does as a whole.
-    pub(crate) fn status(&self, text: &str) {
+    /// Says what the command does with `root` as a whole.
+    pub(crate) fn begin(&self, root: &Descriptor, text: &str) {
+        if let Ok(mut state) = self.state.lock() {
+            state.root = Some(root.clone());
+        }
         self.on(Event::Status(text));
+    }
+
+    /// How long the command has been going on, to the millisecond.
+    pub(crate) fn elapsed(&self) -> Duration {
+        let elapsed = self.start.elapsed();
+        Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn show(&self, change: &Change<'_>) {

@@ -1,0 +1,71 @@
+//! Where a blob came from, noted on it: a push may then mount it from there.
+
+use super::Remote;
+use model::Labels;
+
+/// The label's key before the registry's name.
+const PREFIX: &str = "containerd.io/distribution.source.";
+
+/// Longest key and value of a label together.
+const MAX: usize = 4096;
+
+/// The note that a blob is in a repository.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceLabel {
+    registry: String,
+    repository: String,
+}
+
+impl SourceLabel {
+    /// The note for what comes from `remote`.
+    pub(crate) fn of(remote: &Remote) -> Self {
+        Self { registry: remote.registry.clone(), repository: remote.repository.clone() }
+    }
+
+    /// The label's key.
+    pub(crate) fn key(&self) -> String {
+        format!("{PREFIX}{}", self.registry)
+    }
+
+    /// Adds the note to `labels`; `known` is what the label was before: repositories, sorted, with commas between.
+    pub(crate) fn add_to(&self, known: Option<&str>, labels: &mut Labels) {
+        let mut repositories: Vec<&str> =
+            known.unwrap_or_default().split(',').filter(|name| !name.is_empty()).collect();
+        repositories.push(&self.repository);
+        repositories.sort_unstable();
+        repositories.dedup();
+        let (key, value) = (self.key(), repositories.join(","));
+        // A note is not worth a refused blob.
+        if key.len() + value.len() <= MAX {
+            labels.insert(key, value);
+        }
+    }
+
+    /// Another repository of the registry that `labels` say has the blob.
+    pub(crate) fn other<'a>(&self, labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> Option<&'a str> {
+        let key = self.key();
+        let (_, value) = labels.into_iter().find(|(name, _)| **name == key)?;
+        value.split(',').find(|name| !name.is_empty() && *name != self.repository)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_added_once() {
+        let label = SourceLabel::of(&Remote::parse("r.example/b:1").unwrap());
+        let mut labels = Labels::new();
+        label.add_to(None, &mut labels);
+        let key = "containerd.io/distribution.source.r.example";
+        assert_eq!(labels[key], "b");
+        label.add_to(Some("c,a,b"), &mut labels);
+        assert_eq!(labels[key], "a,b,c");
+        assert_eq!(label.other(&labels), Some("a"));
+        assert_eq!(label.other(&Labels::from([(key.to_owned(), "b".to_owned())])), None);
+        let mut labels = Labels::new();
+        label.add_to(Some(&"x".repeat(MAX)), &mut labels);
+        assert!(labels.is_empty());
+    }
+}
