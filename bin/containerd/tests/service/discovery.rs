@@ -5,7 +5,7 @@ use hyper_util::rt::TokioIo;
 use proto::api::containerd::services::{
     containers::v1::{ListContainersRequest, containers_client::ContainersClient},
     introspection::v1::{PluginInfoRequest, PluginsRequest},
-    transfer::v1::{TransferRequest, transfer_client::TransferClient},
+    sandbox::v1::{StoreListRequest, store_client::StoreClient},
 };
 use rustix::process::Signal;
 use tonic::{
@@ -96,7 +96,7 @@ async fn what_is_not_there_says_so() {
     let nameless = ContainersClient::new(channel.clone()).list(ListContainersRequest::default()).await.unwrap_err();
     assert_eq!(nameless.code(), Code::FailedPrecondition);
     assert!(nameless.message().starts_with("namespace is required"), "{nameless}");
-    let later = TransferClient::new(channel).transfer(TransferRequest::default()).await.unwrap_err();
+    let later = StoreClient::new(channel).list(StoreListRequest::default()).await.unwrap_err();
     assert_eq!(later.code(), Code::Unimplemented);
-    assert!(later.message().contains("containerd.services.transfer.v1.Transfer"), "{later}");
+    assert!(later.message().contains("containerd.services.sandbox.v1.Store"), "{later}");
 }

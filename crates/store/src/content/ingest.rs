@@ -93,8 +93,7 @@ impl Ingest {
     /// Writes `bytes` at the end.
     ///
     /// # Errors
-    /// `ResourceExhausted` on a full disk; then none of `bytes` counts as written, and the ingest can go on.
-    /// `NotFound` if it was aborted.
+    /// `NotFound` if it was aborted. On a full disk none of `bytes` counts as written, and the ingest can go on.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.lock.check()?;
         self.settled = false;

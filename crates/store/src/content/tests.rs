@@ -207,14 +207,14 @@ fn a_full_disk_stops_a_writer_and_loses_nothing() {
     let mut ingest = blobs.ingest("ref", 0, None).unwrap();
     ingest.append(&[1; 100_000]).unwrap();
     let error = ingest.append(&[2; 300_000]).unwrap_err();
-    assert_eq!(error.kind(), Kind::ResourceExhausted, "{error}");
+    assert!(error.to_string().contains("no space left on device"), "{error}");
     assert_eq!(blobs.status("ref").unwrap().offset, 100_000);
     ingest.append(&[3; 1000]).unwrap();
     drop(ingest);
     let mut hog = blobs.ingest("hog", 0, None).unwrap();
     while hog.append(&[0; 4096]).is_ok() {}
     let error = write(&blobs, "more", &[4; 5000]).unwrap_err();
-    assert_eq!(error.kind(), Kind::ResourceExhausted, "{error}");
+    assert!(error.to_string().contains("no space left on device"), "{error}");
     assert_eq!(blobs.statuses().unwrap().len(), 2, "nothing is left of what could not be begun");
     drop(hog);
     blobs.abort("hog").unwrap();

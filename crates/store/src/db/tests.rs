@@ -245,7 +245,7 @@ fn a_full_disk_costs_only_the_requests_that_met_it() {
         }
         let _ = std::fs::write(&filler, vec![0; 100_000 * written]);
     };
-    assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+    assert!(error.to_string().contains("no space left on device"), "{error}");
     let reader = db.read().unwrap();
     assert!(reader.contains(&key("before")).unwrap());
     for at in 0..written {

@@ -121,7 +121,6 @@ impl Write for Ingest<'_> {
         self.0.write(bytes).map_err(|error| {
             // The kind has to survive being an `io::Error`.
             let kind = match error.kind() {
-                model::Kind::ResourceExhausted => io::ErrorKind::StorageFull,
                 model::Kind::NotFound => io::ErrorKind::NotFound,
                 _ => io::ErrorKind::Other,
             };
