@@ -2,16 +2,28 @@
 //! become our children when runc ends.
 
 use super::Shim;
+use crate::log::warning;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use sys::cgroup::Forerunner;
 use sys::process::Extras;
 
 /// What follows a child's end; it gets the exit status.
-pub(super) type Continuation = Box<dyn FnOnce(&mut Shim, u32)>;
+type Continuation = Box<dyn FnOnce(&mut Shim, u32)>;
+
+/// A child that something waits for.
+pub(super) struct Child {
+    then: Continuation,
+    /// When it is killed.
+    deadline: Option<Instant>,
+}
+
+/// How long a call of the runtime may take that no client waits for.
+const UNASKED: Duration = Duration::from_secs(60);
 
 /// How much of a call's output is kept.
 const OUTPUT_LIMIT: u64 = 64 << 10;
@@ -49,20 +61,36 @@ impl fmt::Display for CallError {
 
 impl Shim {
     /// Runs a short-lived `command` of the runtime, and `then` when it has ended. Both its
-    /// outputs are kept for the error's text.
-    pub(crate) fn call(&mut self, mut command: Command, then: impl FnOnce(&mut Self, Result<(), CallError>) + 'static) {
+    /// outputs are kept for the error's text. At `deadline` it is killed.
+    pub(crate) fn call(
+        &mut self,
+        mut command: Command,
+        deadline: Option<Instant>,
+        then: impl FnOnce(&mut Self, Result<(), CallError>) + 'static,
+    ) {
         let output = match capture(&mut command) {
             Ok(output) => output,
             Err(error) => return then(self, Err(CallError::start("memfd", &error))),
         };
-        self.run_child(command, Some(output), then);
+        self.run_child(command, Some(output), deadline, then);
     }
 
-    /// Runs `command` as it is, and `then` when it has ended.
+    /// Runs a call that no client waits for, under a deadline of our own.
+    pub(crate) fn call_unasked(
+        &mut self,
+        command: Command,
+        then: impl FnOnce(&mut Self, Result<(), CallError>) + 'static,
+    ) {
+        self.call(command, Some(Instant::now() + UNASKED), then);
+    }
+
+    /// Runs `command` as it is, and `then` when it has ended. At `deadline`, when its client
+    /// has given up, it is killed: others wait for their turn with the same container.
     pub(crate) fn run_child(
         &mut self,
         mut command: Command,
         output: Option<Output>,
+        deadline: Option<Instant>,
         then: impl FnOnce(&mut Self, Result<(), CallError>) + 'static,
     ) {
         let program = command.get_program().to_string_lossy().into_owned();
@@ -77,17 +105,38 @@ impl Shim {
                 let error = CallError::start(&program, &error);
                 self.soon(Box::new(move |shim| then(shim, Err(error))));
             }
-            Ok(child) => self.when_ended(child.id(), move |shim, status| {
-                let output = output.map(|output| output.read()).unwrap_or_default();
-                let reason = format!("{program} did not terminate successfully: exit status {status}");
-                then(shim, if status == 0 { Ok(()) } else { Err(CallError { reason, output }) });
-            }),
+            Ok(child) => {
+                let pid = child.id();
+                self.when_ended(pid, move |shim, status| {
+                    let output = output.map(|output| output.read()).unwrap_or_default();
+                    let reason = format!("{program} did not terminate successfully: exit status {status}");
+                    then(shim, if status == 0 { Ok(()) } else { Err(CallError { reason, output }) });
+                });
+                if let Some(deadline) = deadline {
+                    self.kill_at(deadline, pid);
+                }
+            }
         }
+    }
+
+    /// Kills our child `pid` at `deadline` if it has not ended by then.
+    fn kill_at(&mut self, deadline: Instant, pid: u32) {
+        if let Some(child) = self.children.get_mut(&pid) {
+            child.deadline = Some(deadline);
+        }
+        self.after(deadline.saturating_duration_since(Instant::now()), move |shim| {
+            // Another child may have the number by now, with a deadline of its own.
+            if shim.children.get(&pid).is_some_and(|child| child.deadline == Some(deadline)) {
+                warning!("process {pid} did not end in time and is killed");
+                // It is our child and not reaped yet, so the number is its own.
+                let _gone = sys::process::kill(pid, 9);
+            }
+        });
     }
 
     /// Runs `then` when our child `pid` has ended.
     pub(crate) fn when_ended(&mut self, pid: u32, then: impl FnOnce(&mut Self, u32) + 'static) {
-        self.children.insert(pid, Box::new(then));
+        self.children.insert(pid, Child { then: Box::new(then), deadline: None });
     }
 
     /// Whether the continuation of child `pid` is still to come.
@@ -98,8 +147,8 @@ impl Shim {
     /// Collects every child that has ended. There may be many for one signal.
     pub(super) fn reap(&mut self) {
         while let Some(exited) = sys::process::reap() {
-            if let Some(then) = self.children.remove(&exited.pid) {
-                then(self, exited.status);
+            if let Some(child) = self.children.remove(&exited.pid) {
+                (child.then)(self, exited.status);
             } else if self.pids.contains_key(&exited.pid) {
                 self.process_ended(exited.pid, exited.status);
             } else if self.launches > 0 {

@@ -9,7 +9,7 @@ use proto::ttrpc::server::{self, Event};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sys::poll::{Interest, Ready};
 
 /// Unsent answers a client may let pile up before it is cut off.
@@ -36,6 +36,8 @@ pub(super) struct Connection {
 pub(crate) struct Reply {
     connection: u64,
     stream: u32,
+    /// When the caller has given up.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Shim {
@@ -105,7 +107,8 @@ impl Shim {
             while let Some(Source::Connection(connection)) = self.sources.get_mut(&token) {
                 match connection.wire.next_event() {
                     Some(Event::Request { stream, request, .. }) => {
-                        self.dispatch(Reply { connection: token, stream }, &request);
+                        let deadline = request.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
+                        self.dispatch(Reply { connection: token, stream, deadline }, &request);
                     }
                     // No method here takes a stream of messages.
                     Some(Event::Data { .. }) => {}

@@ -74,7 +74,7 @@ pub(crate) struct Shim {
     listener: Option<OwnedFd>,
     sources: HashMap<u64, Source>,
     next_token: u64,
-    children: HashMap<u32, children::Continuation>,
+    children: HashMap<u32, children::Child>,
     /// Launches of runc whose process id is not known yet, and who ended meanwhile.
     launches: usize,
     ended_early: HashMap<u32, u32>,

@@ -40,21 +40,22 @@ fn page_size(kilobytes: u64) -> String {
     }
 }
 
-/// Lines `device hca_handle=… hca_object=…`.
-fn rdma(directory: &Path, file: &str) -> Vec<(String, u32, u32)> {
-    let text = std::fs::read_to_string(directory.join(file)).unwrap_or_default();
+/// What is used and what may be: lines `device hca_handle=… hca_object=…`, each given to `entry`.
+fn rdma<T>(directory: &Path, entry: impl Fn(String, u32, u32) -> T) -> [Vec<T>; 2] {
     let count = |field: &str, name: &str| {
         let value = field.strip_prefix(name)?.strip_prefix('=')?;
         if value == "max" { Some(u32::MAX) } else { value.parse().ok() }
     };
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let device = fields.next()?.to_owned();
-            let (handles, objects) = (fields.next()?, fields.next()?);
-            Some((device, count(handles, "hca_handle").unwrap_or(0), count(objects, "hca_object").unwrap_or(0)))
-        })
-        .collect()
+    let line = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let device = fields.next()?.to_owned();
+        let (handles, objects) = (fields.next()?, fields.next()?);
+        Some(entry(device, count(handles, "hca_handle").unwrap_or(0), count(objects, "hca_object").unwrap_or(0)))
+    };
+    ["rdma.current", "rdma.max"].map(|file| {
+        let text = std::fs::read_to_string(directory.join(file)).unwrap_or_default();
+        text.lines().filter_map(line).collect()
+    })
 }
 
 #[cfg(test)]
@@ -70,7 +71,8 @@ mod tests {
     fn rdma_lines() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("rdma.max"), "mlx4_0 hca_handle=2 hca_object=max\nodd\n").unwrap();
-        assert_eq!(rdma(dir.path(), "rdma.max"), [("mlx4_0".to_owned(), 2, u32::MAX)]);
-        assert!(rdma(dir.path(), "rdma.current").is_empty());
+        let [current, limit] = rdma(dir.path(), |device, handles, objects| (device, handles, objects));
+        assert_eq!(limit, [("mlx4_0".to_owned(), 2, u32::MAX)]);
+        assert!(current.is_empty());
     }
 }

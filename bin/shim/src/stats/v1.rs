@@ -23,8 +23,11 @@ pub(super) fn read(group: &Cgroup) -> Metrics {
         }),
         memory: with("memory").map(memory),
         blkio: with("blkio").map(blkio),
-        rdma: with("rdma")
-            .map(|dir| RdmaStat { current: rdma_entries(dir, "rdma.current"), limit: rdma_entries(dir, "rdma.max") }),
+        rdma: with("rdma").map(|directory| {
+            let [current, limit] =
+                rdma(directory, |device, hca_handles, hca_objects| RdmaEntry { device, hca_handles, hca_objects });
+            RdmaStat { current, limit }
+        }),
         memory_oom_control: with("memory").map(oom_control),
         ..Metrics::default()
     }
@@ -178,11 +181,6 @@ fn devices() -> HashMap<(u64, u64), String> {
             Some(((major.parse().ok()?, minor.parse().ok()?), format!("/dev/{name}")))
         })
         .collect()
-}
-
-fn rdma_entries(directory: &Path, file: &str) -> Vec<RdmaEntry> {
-    let entry = |(device, hca_handles, hca_objects)| RdmaEntry { device, hca_handles, hca_objects };
-    rdma(directory, file).into_iter().map(entry).collect()
 }
 
 #[cfg(test)]

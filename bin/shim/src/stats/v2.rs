@@ -9,14 +9,13 @@ use std::path::Path;
 use sys::cgroup::keyed;
 
 pub(super) fn read(directory: &Path) -> Metrics {
+    let [current, limit] =
+        rdma(directory, |device, hca_handles, hca_objects| RdmaEntry { device, hca_handles, hca_objects });
     Metrics {
         pids: Some(PidsStat { current: number(directory, "pids.current"), limit: number(directory, "pids.max") }),
         cpu: Some(cpu(directory)),
         memory: Some(memory(directory)),
-        rdma: Some(RdmaStat {
-            current: rdma_entries(directory, "rdma.current"),
-            limit: rdma_entries(directory, "rdma.max"),
-        }),
+        rdma: Some(RdmaStat { current, limit }),
         io: Some(IoStat { usage: io(directory), psi: pressure(directory, "io.pressure") }),
         hugetlb: hugetlb(directory),
         memory_events: memory_events(directory),
@@ -156,11 +155,6 @@ fn hugetlb(directory: &Path) -> Vec<HugeTlbStat> {
         pagesize,
     };
     huge_page_sizes().into_iter().map(stat).collect()
-}
-
-fn rdma_entries(directory: &Path, file: &str) -> Vec<RdmaEntry> {
-    let entry = |(device, hca_handles, hca_objects)| RdmaEntry { device, hca_handles, hca_objects };
-    rdma(directory, file).into_iter().map(entry).collect()
 }
 
 #[cfg(test)]

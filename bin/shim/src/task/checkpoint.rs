@@ -40,7 +40,7 @@ impl Shim {
         };
         let mut command = runc.command();
         command.arg("checkpoint").args(arguments(image, &work, options)).arg(&id);
-        self.call(command, move |shim, result| {
+        self.call(command, reply.deadline, move |shim, result| {
             let result = result.map_err(|error| {
                 let dump = bundle.join("criu-dump.log");
                 if let Err(error) = std::fs::copy(work.join("dump.log"), &dump) {

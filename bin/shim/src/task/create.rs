@@ -95,7 +95,7 @@ impl Shim {
         if container.options.no_new_keyring {
             arguments.push("--no-new-keyring".into());
         }
-        self.launch(&key, &arguments, "OCI runtime create failed", move |shim, result| match result {
+        self.launch(&key, &arguments, reply.deadline, "OCI runtime create failed", move |shim, result| match result {
             Ok(pid) => shim.created(reply, &request, pid),
             Err(error) => shim.create_failed(reply, &request.id, error),
         });

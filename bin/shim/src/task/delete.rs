@@ -60,7 +60,7 @@ impl Shim {
         let mut command = runc.command();
         command.arg("delete").arg(&id);
         let position = runc.log_position();
-        self.call(command, move |shim, result| {
+        self.call(command, reply.deadline, move |shim, result| {
             // After a checkpoint runc has deleted the container itself.
             let result = match result {
                 Err(error) if error.output().contains("does not exist") => Ok(()),

@@ -68,7 +68,7 @@ impl Shim {
             let Some(container) = shim.containers.get(&id) else { return };
             let mut command = container.runc.command();
             command.args(["kill", "--all"]).arg(&id).arg(libc::SIGKILL.to_string());
-            shim.call(command, move |shim, result| {
+            shim.call_unasked(command, move |shim, result| {
                 if let Err(error) = result {
                     log::warning!("{id}: failed to kill init's children: {error}");
                 }

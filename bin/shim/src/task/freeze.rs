@@ -67,7 +67,7 @@ impl Shim {
         let mut command = runc.command();
         command.arg(verb).arg(&id);
         let position = runc.log_position();
-        self.call(command, move |shim, result| {
+        self.call(command, reply.deadline, move |shim, result| {
             let message = if verb == "pause" { "OCI runtime pause failed" } else { "OCI runtime resume failed" };
             let result = result.map_err(|error| runtime_error(&runc, position, message, &error));
             if let Some(container) = shim.containers.get_mut(&id) {
@@ -92,7 +92,7 @@ impl Shim {
             let Some(container) = shim.containers.get(&id) else { return };
             let mut command = container.runc.command();
             command.arg("resume").arg(&id);
-            shim.call(command, move |shim, result| {
+            shim.call_unasked(command, move |shim, result| {
                 if let Err(error) = result {
                     log::warning!("{id}: resuming exited container from paused state: {error}");
                 }

@@ -41,7 +41,7 @@ impl Shim {
             command.arg("--all");
         }
         command.arg(&id).arg(request.signal.to_string());
-        self.call(command, move |shim, result| {
+        self.call(command, reply.deadline, move |shim, result| {
             shim.unlock(&id);
             shim.respond(reply, result.map_err(|error| kill_error(&error)));
         });

@@ -7,15 +7,18 @@ use crate::shim::{Shim, capture};
 use model::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::Stdio as ChildStdio;
+use std::time::Instant;
 
 impl Shim {
     /// Calls the runtime with `arguments` (the verb first), `--pid-file`, a console socket
     /// where the process has a terminal, and the container's id; starts copying its stdio;
-    /// and gives the process id to `then`. `message` introduces the runtime's error.
+    /// and gives the process id to `then`. At `deadline` the
+    /// runtime is killed. `message` introduces its error.
     pub(super) fn launch(
         &mut self,
         key: &ProcessKey,
         arguments: &[String],
+        deadline: Option<Instant>,
         message: &'static str,
         then: impl FnOnce(&mut Self, Result<u32>) + 'static,
     ) {
@@ -49,7 +52,7 @@ impl Shim {
         let position = runc.log_position();
         let key = key.clone();
         self.begin_launch();
-        self.run_child(command, output, move |shim, result| {
+        self.run_child(command, output, deadline, move |shim, result| {
             let result = match result {
                 Ok(()) => shim.attach(&key).and_then(|()| read_pid(&pid_file)),
                 Err(error) => Err(runtime_error(&runc, position, message, &error)),

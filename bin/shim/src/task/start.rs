@@ -60,7 +60,7 @@ impl Shim {
         let mut command = runc.command();
         command.arg("start").arg(&id);
         let position = runc.log_position();
-        self.call(command, move |shim, result| {
+        self.call(command, reply.deadline, move |shim, result| {
             let result = result.map_err(|error| runtime_error(&runc, position, "OCI runtime start failed", &error));
             shim.started_init(reply, &id, result);
         });
@@ -81,7 +81,7 @@ impl Shim {
         arguments.extend(["--detach", "--no-subreaper", "--bundle"].map(str::to_owned));
         arguments.push(container.bundle.to_string_lossy().into_owned());
         let id = key.container.clone();
-        self.launch(key, &arguments, "OCI runtime restore failed", move |shim, result| {
+        self.launch(key, &arguments, reply.deadline, "OCI runtime restore failed", move |shim, result| {
             if let (Ok(pid), Some(container)) = (&result, shim.containers.get_mut(&id)) {
                 container.init.pid = *pid;
                 shim.watch_memory(&id);
@@ -143,7 +143,7 @@ impl Shim {
         };
         let arguments = ["exec", "--process", &spec.to_string_lossy(), "--detach"].map(str::to_owned);
         let target = key.clone();
-        self.launch(&target, &arguments, "OCI runtime exec failed", move |shim, result| {
+        self.launch(&target, &arguments, reply.deadline, "OCI runtime exec failed", move |shim, result| {
             remove_spec(&spec);
             shim.started_exec(reply, &key, result);
         });

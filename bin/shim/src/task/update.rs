@@ -33,7 +33,7 @@ impl Shim {
         let mut command = runc.command();
         command.args(["update", "--resources=-"]).arg(&id).stdin(Stdio::from(stdin));
         let position = runc.log_position();
-        self.call(command, move |shim, result| {
+        self.call(command, reply.deadline, move |shim, result| {
             shim.unlock(&id);
             let result = result.map_err(|error| runtime_error(&runc, position, "OCI runtime update failed", &error));
             shim.respond(reply, result);

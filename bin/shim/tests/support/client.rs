@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 pub struct Client {
     pub socket: UnixStream,
@@ -35,11 +36,16 @@ impl Client {
     }
 
     pub fn send_to(&mut self, service: &str, method: &str, request: &impl Message) -> u32 {
+        self.send_for(Duration::ZERO, service, method, request)
+    }
+
+    /// [`Self::send_to`] for a caller who gives up after `timeout`, if that is not zero.
+    pub fn send_for(&mut self, timeout: Duration, service: &str, method: &str, request: &impl Message) -> u32 {
         let request = Request {
             service: service.into(),
             method: method.into(),
             payload: request.encode_to_vec().into(),
-            timeout_nano: 0,
+            timeout_nano: i64::try_from(timeout.as_nanos()).unwrap(),
             metadata: vec![KeyValue { key: NAMESPACE_KEY.into(), value: super::NAMESPACE.into() }],
         };
         let (stream, bytes) = self.wire.call(&request).unwrap();

@@ -17,7 +17,7 @@ use proto::shim::containerd::task::v3::*;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,6 +33,8 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub struct World {
     pub dir: TempDir,
     pub events: EventServer,
+    /// In the options of `start`, beside those of [`Self::options`].
+    pub shim_cgroup: String,
     shims: Vec<u32>,
 }
 
@@ -42,7 +44,7 @@ impl World {
         let events = EventServer::start(&dir.path().join("e.sock"));
         fs::create_dir_all(dir.path().join("bundles")).unwrap();
         make_rootfs(&dir.path().join("rootfs"));
-        Self { dir, events, shims: Vec::new() }
+        Self { dir, events, shim_cgroup: String::new(), shims: Vec::new() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -79,7 +81,17 @@ impl World {
 
     /// Calls `start` and returns the path of the socket.
     pub fn start(&mut self, id: &str) -> PathBuf {
-        let value = self.options().encode_to_vec();
+        let output = self.try_start(id);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        let result = BootstrapResult::decode(output.stdout.as_slice()).unwrap();
+        assert_eq!((result.version, result.protocol.as_str()), (3, "ttrpc"));
+        PathBuf::from(result.address.strip_prefix("unix://").unwrap())
+    }
+
+    /// Calls `start`.
+    pub fn try_start(&self, id: &str) -> Output {
+        let value = Options { shim_cgroup: self.shim_cgroup.clone(), ..self.options() }.encode_to_vec();
         let params = BootstrapParams {
             instance_id: id.into(),
             namespace: NAMESPACE.into(),
@@ -87,12 +99,7 @@ impl World {
             extensions: vec![Extension { value: Some(Any { type_url: "containerd.runc.v1.Options".into(), value }) }],
             ..BootstrapParams::default()
         };
-        let output = run(self.command(id, "start"), &params.encode_to_vec());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-        let result = BootstrapResult::decode(output.stdout.as_slice()).unwrap();
-        assert_eq!((result.version, result.protocol.as_str()), (3, "ttrpc"));
-        PathBuf::from(result.address.strip_prefix("unix://").unwrap())
+        run(self.command(id, "start"), &params.encode_to_vec())
     }
 
     /// A shim for a new bundle, connected.
@@ -144,7 +151,8 @@ pub struct Shim {
     pub client: Client,
     pub pid: u32,
     rootfs: PathBuf,
-    options: Options,
+    /// What `Create` is asked with.
+    pub options: Options,
 }
 
 impl Shim {
@@ -217,6 +225,13 @@ impl Shim {
         eventually("the shim has ended", || !is_running(self.pid));
         assert!(!self.socket.exists(), "the socket is removed");
     }
+}
+
+/// A runtime that runs `before` in a shell and is then runc; its arguments are `"$@"`.
+pub fn runtime(path: &Path, before: &str) -> String {
+    fs::write(path, format!("#!/bin/sh\n{before}\nexec runc \"$@\"\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_string_lossy().into_owned()
 }
 
 /// The shim under test: the one just built, or `SHIM` from the environment.
