@@ -124,6 +124,16 @@ impl Body<'_> {
         Ok(None)
     }
 
+    /// Whether the host has answered with the range that it was asked for: then others may be asked for as well.
+    pub fn is_ranged(&self) -> bool {
+        self.response.as_ref().is_some_and(|response| response.status() == StatusCode::PARTIAL_CONTENT)
+    }
+
+    /// Goes on to `end`, which lies beyond the present one. A host that knows no ranges sends the whole anyway.
+    pub fn extend(&mut self, end: u64) {
+        self.blob.end = end.clamp(self.blob.end, self.blob.size);
+    }
+
     /// Counts a failure; gives up when attempts bring nothing any more.
     fn broke(&mut self, error: Error) -> Result<()> {
         self.response = None;

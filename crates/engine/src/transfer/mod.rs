@@ -68,7 +68,7 @@ impl Transfers {
             uploads => uploads.min(Semaphore::MAX_PERMITS),
         };
         Self {
-            fetches: Fetches::new(store.clone(), config.max_concurrent_downloads),
+            fetches: Fetches::new(store.clone(), config.max_concurrent_downloads, config.layer_fetch_buffer),
             unpacking: Unpacking::new(unpacks, Arc::clone(&config.processors), config.sync_fs),
             uploads: Arc::new(Semaphore::new(uploads)),
             store,

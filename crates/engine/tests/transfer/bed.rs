@@ -5,11 +5,18 @@ use distribution::Anonymous;
 use engine::transfer::{
     Destination, HttpDebug, ImageStore, ProgressSink, Registry, Source, TransferConfig, Transfers, Unpack, UnpackTarget,
 };
-use model::{Digest, Filter, Labels, Namespace, Result, Scope};
-use std::{fs, path::PathBuf, sync::Arc};
+use model::{
+    Digest, Error, Filter, Labels, Mount, Namespace, Result, Scope, SnapshotInfo, SnapshotKind, Timestamp, Usage,
+};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 use store::{
     NoEvents, Store, StoreConfig,
-    snapshot::{Driver, Native, Overlay, overlay},
+    snapshot::{Capability, Commit, Driver, Live, Native, Overlay, Snapshot, overlay},
 };
 use tempfile::TempDir;
 
@@ -29,12 +36,31 @@ impl Bed {
         Self::in_folder(tempfile::tempdir().unwrap(), config)
     }
 
+    /// One with a further snapshotter.
+    pub fn with_snapshotter(name: &str, driver: Arc<dyn Driver>) -> Self {
+        Self::made(tempfile::tempdir().unwrap(), TransferConfig::default(), vec![(name.to_owned(), driver)])
+    }
+
     pub fn in_folder(root: TempDir, config: TransferConfig) -> Self {
-        let store = open(&root, Vec::new());
+        Self::made(root, config, Vec::new())
+    }
+
+    fn made(root: TempDir, config: TransferConfig, more: Vec<(String, Arc<dyn Driver>)>) -> Self {
         let target = |snapshotter: &str| UnpackTarget { platform: host(), snapshotter: snapshotter.to_owned() };
-        let config = TransferConfig { unpack: vec![target("overlayfs"), target("native")], ..config };
+        let names = ["overlayfs", "native"].into_iter().chain(more.iter().map(|(name, _)| name.as_str()));
+        let config = TransferConfig { unpack: names.map(target).collect(), ..config };
+        let store = open(&root, more);
         let transfers = Transfers::new(store.clone(), config);
         Self { root, store, transfers, scope: Scope::new(Namespace::new("default").unwrap()) }
+    }
+
+    /// The same store, opened by another daemon.
+    pub fn reopened(self) -> Self {
+        let Self { root, store, transfers, .. } = self;
+        drop((transfers, store));
+        let again = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| open(&root, Vec::new()))).is_ok();
+        assert!(eventually(again), "the store stays open");
+        Self::in_folder(root, TransferConfig::default())
     }
 
     /// Pulls `reference` under its own name, and unpacks it into `snapshotter` unless that is empty.
@@ -73,7 +99,8 @@ impl Bed {
     /// The content of `path` in the snapshot `name`, as its own layer has it.
     pub fn file(&self, snapshotter: &str, name: &Digest, path: &str) -> Option<Vec<u8>> {
         let key = format!("view-{name}");
-        let mounts = self.store.view_snapshot(&self.scope, snapshotter, &key, name.as_str(), Labels::new()).unwrap();
+        let root = Labels::from([("containerd.io/gc.root".to_owned(), "now".to_owned())]);
+        let mounts = self.store.view_snapshot(&self.scope, snapshotter, &key, name.as_str(), root).unwrap();
         let mounted = sys::mount::TempMount::new(&mounts).unwrap();
         let content = fs::read(mounted.path().join(path)).ok();
         drop(mounted);
@@ -115,5 +142,71 @@ pub fn image_store(name: &str, snapshotter: &str) -> ImageStore {
         platforms: vec![host()],
         unpacks: (!snapshotter.is_empty()).then(unpack).into_iter().collect(),
         ..ImageStore::default()
+    }
+}
+
+/// Whether `condition` comes true while a patient tester waits. In an async test this needs a second thread.
+pub fn eventually(condition: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < tests::PATIENCE {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+/// A snapshotter that has every layer already.
+#[derive(Debug, Default)]
+pub struct Offering {
+    /// Labels of what it was asked to prepare.
+    pub asked: Mutex<Vec<Labels>>,
+}
+
+impl Driver for Offering {
+    fn capabilities(&self) -> Vec<Capability> {
+        Vec::new()
+    }
+
+    fn exports(&self) -> Labels {
+        [("enable_remote_snapshot_annotations".to_owned(), "true".to_owned())].into()
+    }
+
+    fn prepare(&self, snapshot: &Snapshot<'_>) -> Result<Vec<Mount>> {
+        self.asked.lock().unwrap().push(snapshot.labels.clone());
+        Err(Error::already_exists(snapshot.key))
+    }
+
+    fn find(&self, reference: &str, parent: &str) -> Result<Option<SnapshotInfo>> {
+        let now = Timestamp::now();
+        Ok(Some(SnapshotInfo {
+            kind: SnapshotKind::Committed,
+            name: format!("offered/1/{reference}"),
+            parent: parent.to_owned(),
+            labels: Labels::new(),
+            created_at: now,
+            updated_at: now,
+        }))
+    }
+
+    fn mounts(&self, snapshot: &Snapshot<'_>) -> Result<Vec<Mount>> {
+        Err(Error::not_found(snapshot.key))
+    }
+
+    fn commit(&self, snapshot: &Snapshot<'_>, _: &Commit<'_>) -> Result<Option<Usage>> {
+        Err(Error::not_found(snapshot.key))
+    }
+
+    fn usage(&self, _: &Snapshot<'_>) -> Result<Usage> {
+        Ok(Usage::default())
+    }
+
+    fn remove(&self, _: &Snapshot<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn cleanup(&self, _: &dyn Fn() -> Result<Live>) -> Result<()> {
+        Ok(())
     }
 }

@@ -73,13 +73,24 @@ impl Image {
     }
 
     pub fn for_platform(layers: Vec<Layer>, architecture: &str) -> Self {
+        let types = vec![LAYER; layers.len()];
+        Self::build(layers, architecture, &types)
+    }
+
+    /// An image whose layers have these media types.
+    pub fn with_types(layers: Vec<Layer>, types: &[&str]) -> Self {
+        Self::build(layers, "amd64", types)
+    }
+
+    fn build(layers: Vec<Layer>, architecture: &str, types: &[&str]) -> Self {
         let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
         let config = json!({
             "architecture": architecture, "os": "linux", "config": {"Cmd": ["/bin/sh"]},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
         let config = config.to_string().into_bytes();
-        let listed: Vec<Value> = layers.iter().map(|layer| descriptor(LAYER, &layer.blob)).collect();
+        let listed: Vec<Value> =
+            layers.iter().zip(types).map(|(layer, media_type)| descriptor(media_type, &layer.blob)).collect();
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor(CONFIG, &config), "layers": listed,
         });

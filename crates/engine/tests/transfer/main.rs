@@ -9,8 +9,10 @@
 )]
 
 mod bed;
+mod fake;
 mod image;
 mod pull;
 mod push;
 #[path = "../../../distribution/tests/support/mod.rs"]
 mod registry;
+mod trouble;

@@ -1,10 +1,15 @@
 //! Pulls.
 
 use crate::{
-    bed::Bed,
-    image::{Image, Layer},
+    bed::{Bed, Offering, eventually, image_store, registry},
+    fake::{Asked, Fake, well},
+    image::{INDEX, Image, LAYER, Layer, descriptor, digest, index},
     registry::{Registry, repository},
 };
+use engine::transfer::{Destination, ImageStore, Source, TransferConfig, Verifiers};
+use model::{Digest, Kind};
+use serde_json::json;
+use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_stored_unpacked_and_named_as_containerd_does() {
@@ -55,4 +60,152 @@ async fn an_image_is_stored_unpacked_and_named_as_containerd_does() {
         assert!(image.layers.iter().all(|layer| bed.store.blob_info(&bed.scope, &layer.digest()).is_ok()));
         bed.pull(&reference, snapshotter).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_layer_comes_in_ranges_if_the_registry_has_them() {
+    let image = Image::new(vec![Layer::random("large", 40 << 20, 1)]);
+    let layer = image.layers[0].digest();
+    let ranged = Fake::start(&[("v1", &image)], |_, _| None);
+    let plain = Fake::start(&[("v1", &image)], |asked, bytes| {
+        let whole = Asked { range: None, ..asked.clone() };
+        (asked.range.is_some()).then(|| well(&whole, LAYER, bytes))
+    });
+    for (fake, several) in [(ranged, true), (plain, false)] {
+        let bed = Bed::new();
+        bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
+        let gets = fake.gets(&layer);
+        assert_eq!(gets > 2, several, "{gets}");
+        let mut bytes = vec![0; image.layers[0].blob.len()];
+        bed.store.open_reader(&bed.scope, &layer).unwrap().read_at(&mut bytes, 0).unwrap();
+        assert_eq!(digest(&bytes), layer);
+    }
+}
+
+/// Indexes inside indexes: the image for this platform, and what containerd keeps of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_index_what_was_asked_for_is_taken() {
+    let ours = Image::new(vec![Layer::new(&[("a", b"amd64")])]);
+    let theirs = Image::for_platform(vec![Layer::new(&[("a", b"arm64")])], "arm64");
+    let inner = index(&[("amd64", &ours), ("arm64", &theirs)]);
+    let outer = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(INDEX, &inner)]}).to_string();
+    let outer = outer.into_bytes();
+    let fake = Fake::with(&[("amd64", &ours), ("arm64", &theirs)], &[("v1", INDEX, &outer), ("inner", INDEX, &inner)]);
+    let reference = fake.reference("v1");
+    let has = |bed: &Bed, digest: &Digest| bed.store.blob_info(&bed.scope, digest).is_ok();
+
+    let bed = Bed::new();
+    bed.pull(&reference, "overlayfs").await.unwrap();
+    assert!(has(&bed, &ours.layers[0].digest()) && !has(&bed, &theirs.digest()));
+    let labels = bed.labels(&digest(&inner));
+    assert_eq!(labels["containerd.io/gc.ref.content.m.0"], ours.digest().as_str());
+    assert_eq!(labels["containerd.io/gc.ref.content.m.1"], theirs.digest().as_str(), "named, if not there");
+
+    let bed = Bed::new();
+    let to = ImageStore { all_metadata: true, ..image_store(&reference, "overlayfs") };
+    bed.transfer(Source::Registry(registry(&reference)), Destination::Store(to)).await.unwrap();
+    assert!(has(&bed, &theirs.config_digest()) && !has(&bed, &theirs.layers[0].digest()));
+
+    let bed = Bed::new();
+    let to = ImageStore { platforms: Vec::new(), ..image_store(&reference, "overlayfs") };
+    bed.transfer(Source::Registry(registry(&reference)), Destination::Store(to)).await.unwrap();
+    // containerd unpacks every image of the system, whatever its architecture.
+    let mut names = [ours.chain().remove(0).to_string(), theirs.chain().remove(0).to_string()];
+    names.sort();
+    assert_eq!(bed.snapshots("overlayfs"), names);
+
+    let mut deep = inner.clone();
+    let mut levels = Vec::new();
+    for level in 0..6 {
+        levels.push((format!("d{level}"), deep.clone()));
+        deep =
+            json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(INDEX, &deep)]}).to_string().into();
+    }
+    let levels: Vec<_> = levels.iter().map(|(tag, bytes)| (tag.as_str(), INDEX, bytes.as_slice())).collect();
+    let fake = Fake::with(&[("amd64", &ours)], &levels);
+    let error = Bed::new().pull(&fake.reference("d5"), "").await.unwrap_err();
+    assert!(error.to_string().contains("nested"), "{error}");
+}
+
+/// Media types that nobody here unpacks: kept where they are only kept, refused by name where they are to be unpacked.
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_cannot_be_read_are_kept_or_refused_by_name() {
+    let encrypted = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
+    let image = Image::with_types(vec![Layer::new(&[("a", b"a")])], &[encrypted]);
+    let fake = Fake::start(&[("v1", &image)], |_, _| None);
+    let bed = Bed::new();
+    bed.pull(&fake.reference("v1"), "").await.unwrap();
+    assert!(bed.store.blob_info(&bed.scope, &image.layers[0].digest()).is_ok());
+    let error = bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap_err();
+    assert!(error.to_string().contains(image.layers[0].digest().as_str()), "{error}");
+    assert!(eventually(|| bed.snapshots("overlayfs").is_empty()));
+
+    // A foreign layer is a layer; the registry has it, or the URLs do.
+    let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+    let image = Image::with_types(vec![Layer::new(&[("a", b"a")])], &[foreign]);
+    let fake = Fake::start(&[("v1", &image)], |_, _| None);
+    let bed = Bed::new();
+    bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
+    assert_eq!(bed.file("overlayfs", &image.chain()[0], "a").unwrap(), b"a");
+
+    // An artifact: everything of it is kept, nothing is looked into.
+    let image = Image::with_types(vec![Layer::new(&[("a", b"a")])], &["application/vnd.example.thing"]);
+    let fake = Fake::start(&[("v1", &image)], |_, _| None);
+    let bed = Bed::new();
+    bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
+    assert!(bed.store.blob_info(&bed.scope, &image.layers[0].digest()).is_ok());
+    assert!(bed.snapshots("overlayfs").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verifiers_are_asked_before_anything_is_pulled() {
+    let image = Image::new(vec![Layer::new(&[("a", b"a")])]);
+    let fake = Fake::start(&[("v1", &image)], |_, _| None);
+    let programs = tempfile::tempdir().unwrap();
+    let write = |name: &str, script: &str| {
+        let path = programs.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let verifiers = |timeout| Verifiers { bin_dir: programs.path().to_owned(), max: 10, timeout };
+    let bed = |timeout| Bed::with(TransferConfig { verifiers: Some(verifiers(timeout)), ..TransferConfig::default() });
+    let pull = async |bed: &Bed| bed.pull(&fake.reference("v1"), "").await;
+
+    let patient = bed(tests::PATIENCE);
+    let asked = format!("{} {}", fake.reference("v1"), image.digest());
+    write("1-good", &format!("[ \"$2 $4\" = \"{asked}\" ] && grep -q {} && yes | head -c 100000", image.digest()));
+    pull(&patient).await.unwrap();
+    write("2-bad", "echo no; exit 3");
+    let patient = bed(tests::PATIENCE);
+    let error = pull(&patient).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::PermissionDenied);
+    assert!(error.to_string().contains("2-bad rejected image (exit code 3): no"), "{error}");
+    assert!(patient.store.blob_info(&patient.scope, &image.digest()).is_err(), "nothing was pulled");
+
+    write("2-bad", "exec sleep 1000");
+    let error = pull(&bed(std::time::Duration::from_millis(200))).await.unwrap_err();
+    assert!(error.to_string().contains("2-bad failed"), "{error}");
+}
+
+/// A snapshotter that has every layer: nothing but documents is fetched.
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_a_snapshotter_offers_are_not_fetched() {
+    let image = Image::new(vec![Layer::new(&[("a", b"a")]), Layer::new(&[("b", b"b")])]);
+    let fake = Fake::start(&[("v1", &image)], |_, _| None);
+    let offering = Arc::new(Offering::default());
+    let bed = Bed::with_snapshotter("offering", offering.clone());
+    bed.pull(&fake.reference("v1"), "offering").await.unwrap();
+    for layer in &image.layers {
+        assert_eq!(fake.gets(&layer.digest()), 0);
+    }
+    let chain = image.chain();
+    let labels = bed.labels(&image.config_digest());
+    assert_eq!(labels["containerd.io/gc.ref.snapshot.offering"], chain[1].as_str());
+    let asked = offering.asked.lock().unwrap();
+    let lowest = asked.iter().find(|labels| labels["containerd.io/snapshot.ref"] == chain[0].as_str()).unwrap();
+    let (one, two) = (image.layers[0].digest(), image.layers[1].digest());
+    assert_eq!(lowest["containerd.io/snapshot/cri.image-ref"], fake.reference("v1"));
+    assert_eq!(lowest["containerd.io/snapshot/cri.layer-digest"], one.as_str());
+    assert_eq!(lowest["containerd.io/snapshot/cri.image-layers"], format!("{one},{two}"));
+    assert_eq!(lowest["containerd.io/snapshot/cri.manifest-digest"], image.digest().as_str());
 }

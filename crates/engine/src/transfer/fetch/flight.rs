@@ -109,9 +109,10 @@ impl Ticket {
         Self { store, flight, want, stage, shares }
     }
 
-    /// Whether the flight was begun for somebody else.
-    pub(crate) fn shares(&self) -> bool {
-        self.shares
+    /// Whether a flight of our own may succeed where this one failed with `error`: it was somebody else's, or bytes
+    /// of an earlier attempt turned out wrong.
+    pub(crate) fn may_go_better(&self, error: &Error) -> bool {
+        self.incoming().failure().is_some() && (self.shares || error.kind() == Kind::Aborted)
     }
 
     /// What comes in, for one who reads it meanwhile.

@@ -13,6 +13,7 @@
 mod flight;
 mod follow;
 mod network;
+mod ranges;
 mod source;
 mod turns;
 mod write;
@@ -28,6 +29,7 @@ use client::oci::Descriptor;
 use distribution::Repository;
 use flight::Flight;
 use model::{Digest, Error, Result, Scope};
+use ranges::Parts;
 use std::{
     collections::HashMap,
     fs::File,
@@ -36,6 +38,9 @@ use std::{
 use store::Store;
 use tokio::sync::watch;
 use turns::Turns;
+
+/// Attempts at a blob that somebody else failed to bring, or whose earlier bytes were wrong.
+pub(crate) const ATTEMPTS: usize = 3;
 
 /// A blob that a transfer wants.
 #[derive(Clone, Debug)]
@@ -72,12 +77,15 @@ struct Shared {
     store: Store,
     flights: Mutex<HashMap<Digest, Weak<Flight>>>,
     turns: Turns,
+    parts: Parts,
 }
 
 impl Fetches {
-    /// `downloads` blobs of one registry are fetched at a time, 0 being any number.
-    pub(crate) fn new(store: Store, downloads: usize) -> Self {
-        Self(Arc::new(Shared { store, flights: Mutex::default(), turns: Turns::new(downloads) }))
+    /// `downloads` blobs of one registry are fetched at a time, 0 being any number; a large one in ranges of `part`
+    /// bytes, 0 being our choice.
+    pub(crate) fn new(store: Store, downloads: usize, part: usize) -> Self {
+        let (turns, parts) = (Turns::new(downloads), Parts::new(part));
+        Self(Arc::new(Shared { store, flights: Mutex::default(), turns, parts }))
     }
 
     /// A place on the flight that brings `want`, which begins if there is none. Must be called in a runtime.
@@ -93,15 +101,17 @@ impl Fetches {
         Ticket::new(self.0.store.clone(), flight, want, false)
     }
 
-    /// Brings `want` into the store.
+    /// Brings `want` into the store. `on_board` is called once it is on its way, `on_bytes` as it comes.
     ///
     /// # Errors
     /// The registry's and the store's, naming the blob.
-    pub(crate) async fn fetch(&self, want: &Want, on_bytes: impl Fn(u64)) -> Result<Fetched> {
+    pub(crate) async fn fetch(&self, want: &Want, on_board: impl Fn(), on_bytes: impl Fn(u64)) -> Result<Fetched> {
+        let mut attempt = 1;
         loop {
             let mut ticket = self.join(want.clone());
+            on_board();
             match ticket.done(&on_bytes).await {
-                Err(_) if ticket.shares() => {} // somebody else's failure; ours may go better
+                Err(error) if attempt < ATTEMPTS && ticket.may_go_better(&error) => attempt += 1,
                 done => return done,
             }
         }

@@ -1,9 +1,9 @@
 //! A blob's bytes from the registry, in order.
 
-use super::{Shared, Want};
+use super::{Shared, Want, ranges};
 use bytes::Bytes;
 use client::oci::Kind;
-use distribution::Blob;
+use distribution::{Blob, Body};
 use model::{Error, Result};
 use tokio::sync::mpsc;
 
@@ -21,8 +21,15 @@ pub(super) async fn send(shared: &Shared, want: &Want, offset: u64, chunks: &mps
     } else {
         Some(shared.turns.take(want.repository.registry()).await?)
     };
-    let blob = Blob { offset, ..Blob::whole(blob.digest.clone(), blob.size) };
-    let mut body = want.repository.blob(blob).await?;
+    if blob.size - offset >= ranges::LARGE {
+        return ranges::send(shared, want, offset, chunks).await;
+    }
+    let mut body = want.repository.blob(Blob { offset, ..Blob::whole(blob.digest.clone(), blob.size) }).await?;
+    pass_all(chunks, &mut body).await
+}
+
+/// Sends what is left of `body`.
+pub(super) async fn pass_all(chunks: &mpsc::Sender<Bytes>, body: &mut Body<'_>) -> Result<()> {
     while let Some(chunk) = body.chunk().await? {
         pass(chunks, chunk).await?;
     }
@@ -40,6 +47,6 @@ async fn send_document(want: &Want, offset: u64, chunks: &mpsc::Sender<Bytes>) -
     pass(chunks, document.bytes.slice(usize::try_from(offset).unwrap_or(usize::MAX).min(document.bytes.len())..)).await
 }
 
-async fn pass(chunks: &mpsc::Sender<Bytes>, chunk: Bytes) -> Result<()> {
+pub(super) async fn pass(chunks: &mpsc::Sender<Bytes>, chunk: Bytes) -> Result<()> {
     chunks.send(chunk).await.map_err(|_| Error::aborted("the writer of a blob has gone"))
 }

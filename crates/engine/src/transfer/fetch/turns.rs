@@ -37,16 +37,45 @@ impl Turns {
 
     /// Waits for a turn at `registry`.
     pub(super) async fn take(&self, registry: &str) -> Result<Turn> {
-        let of_registry = {
-            let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
-            // Those that nobody uses are as good as new.
-            registries.retain(|_, turns| Arc::strong_count(turns) > 1);
-            let new = || Arc::new(Semaphore::new(self.per_registry));
-            Arc::clone(registries.entry(registry.to_owned()).or_insert_with(new))
-        };
         let stopped = |_| Error::cancelled("fetching was stopped");
-        let registry = of_registry.acquire_owned().await.map_err(stopped)?;
+        let registry = self.registry(registry).acquire_owned().await.map_err(stopped)?;
         let all = Arc::clone(&self.all).acquire_owned().await.map_err(stopped)?;
         Ok(Turn { _registry: registry, _all: all })
+    }
+
+    /// A turn at `registry` that nobody waits for.
+    pub(super) fn spare(&self, registry: &str) -> Option<Turn> {
+        let registry = self.registry(registry).try_acquire_owned().ok()?;
+        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(Turn { _registry: registry, _all: all })
+    }
+
+    fn registry(&self, registry: &str) -> Arc<Semaphore> {
+        let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody uses are as good as new.
+        registries.retain(|_, turns| Arc::strong_count(turns) > 1);
+        let new = || Arc::new(Semaphore::new(self.per_registry));
+        Arc::clone(registries.entry(registry.to_owned()).or_insert_with(new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_registry_has_its_turns_and_leaves_others_theirs() {
+        let turns = Turns::new(2);
+        let first = turns.take("a").await.unwrap();
+        let second = turns.spare("a").unwrap();
+        assert!(turns.spare("a").is_none());
+        let _other = turns.take("b").await.unwrap();
+        drop(first);
+        let _third = turns.take("a").await.unwrap();
+        drop(second);
+        let many: Vec<_> = ["c", "d", "e"].iter().flat_map(|name| [turns.spare(name), turns.spare(name)]).collect();
+        assert_eq!(many.iter().filter(|turn| turn.is_some()).count(), 6, "eight in all");
+        assert!(turns.spare("f").is_none());
+        assert!(Turns::new(0).spare("a").is_some());
     }
 }

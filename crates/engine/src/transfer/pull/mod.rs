@@ -141,9 +141,12 @@ impl Pull {
 
     /// Brings a blob.
     async fn blob(&self, blob: &Descriptor) -> Result<()> {
-        self.tracker.add(blob);
-        let want = self.want(blob);
-        match self.transfers.fetches.fetch(&want, |bytes| self.tracker.moved(blob, bytes)).await? {
+        let tracker = &self.tracker;
+        let fetch = |want| async move {
+            let fetches = &self.transfers.fetches;
+            fetches.fetch(&want, || tracker.add(blob), |bytes| tracker.moved(blob, bytes)).await
+        };
+        match fetch(self.want(blob)).await? {
             Fetched::Existed => self.tracker.exists(blob),
             Fetched::New => self.tracker.complete(blob),
         }

@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     tasks::blocking,
-    transfer::fetch::{Fetched, Follower, Growth, Stop},
+    transfer::fetch::{ATTEMPTS, Fetched, Follower, Growth, Stop},
 };
 use client::oci::Descriptor;
-use model::{Digest, Error, Kind, Labels, Mount, Result};
+use model::{Digest, Error, Labels, Mount, Result};
 use std::{fs::File, io::Read, sync::Arc};
 use store::layers::{ApplyOptions, apply};
 
@@ -22,8 +22,6 @@ const PARENT: &str = "containerd.io/snapshot/parent-chain-id";
 const INHERITED: &str = "containerd.io/snapshot/";
 /// On a blob: the digest of what it holds uncompressed.
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
-/// Most attempts at a key that exists without its snapshot, and at a blob that somebody else failed to bring.
-const ATTEMPTS: usize = 3;
 
 /// A layer to unpack.
 #[derive(Clone, Debug)]
@@ -73,6 +71,7 @@ impl Job {
             if active.is_staged() {
                 return Ok(Extracted { active: Some(active), has_blob: false, _chain: chain });
             }
+            self.check_readable(&layer.blob)?;
             before_fetch();
             match self.fill(layer, active, stop).await {
                 Ok(active) => return Ok(Extracted { active: Some(active), has_blob: true, _chain: chain }),
@@ -83,6 +82,18 @@ impl Job {
             }
         }
         Err(Error::internal("no attempt was made"))
+    }
+
+    /// Refuses an encrypted layer that nobody here decrypts: its bytes would be taken for a broken archive.
+    fn check_readable(&self, blob: &Descriptor) -> Result<()> {
+        let Descriptor { media_type, digest, .. } = blob;
+        let processors = &self.unpacking.options.processors;
+        let encrypted = media_type.split('+').skip(1).any(|suffix| suffix == "encrypted");
+        if encrypted && !processors.iter().any(|processor| processor.accepts.contains(media_type)) {
+            let message = format!("layer {digest} is encrypted, and no stream processor takes {media_type}");
+            return Err(Error::unimplemented(message));
+        }
+        Ok(())
     }
 
     /// An active snapshot for a layer, or nothing if its committed one exists after all.
@@ -121,7 +132,6 @@ impl Job {
             let file = opened.map_err(|error| (error, false))?.into_file();
             return self.apply(layer, active, Some((Arc::new(file), None)), stop).await.map_err(|error| (error, false));
         };
-        let shares = ticket.shares();
         let mut incoming = ticket.incoming();
         let arrival = async {
             match ticket.done(|bytes| self.tracker.moved(&layer.blob, bytes)).await? {
@@ -133,18 +143,15 @@ impl Job {
         let extraction = async {
             let source = incoming.readable().await?;
             let source = source.map(|(file, stage)| (file, Some(stage)));
-            let applied = self.apply(layer, active, source, stop).await;
-            // A blob that did not come whole is the reason, not what that made of the archive.
-            applied.map_err(|error| incoming.failure().unwrap_or(error))
+            self.apply(layer, active, source, stop).await
         };
-        match tokio::try_join!(arrival, extraction) {
-            Ok(((), active)) => Ok(active),
-            Err(error) => {
-                let failed_there = ticket.incoming().failure().is_some();
-                let again = failed_there && (shares || error.kind() == Kind::Aborted);
-                Err((error, again))
-            }
-        }
+        // Both to their ends: that bytes are wrong shows in what they unpack to before their digest tells.
+        let (arrived, extracted): (Result<()>, _) = tokio::join!(arrival, extraction);
+        let filled = arrived.and(extracted);
+        filled.map_err(|error| {
+            let again = ticket.may_go_better(&error);
+            (error, again)
+        })
     }
 
     /// Applies what comes from `source`, or from the store.

@@ -149,8 +149,10 @@ impl Job {
     fn ticket(&self, layer: &Layer) -> Option<Ticket> {
         let Supply::Registry { fetches, repository, source } = &self.supply else { return None };
         let (repository, scope) = (Arc::clone(repository), self.scope.clone());
+        let ticket = fetches.join(Want { repository, scope, blob: layer.blob.clone(), source: source.clone() });
+        // Told once it is true.
         self.tracker.add(&layer.blob);
-        Some(fetches.join(Want { repository, scope, blob: layer.blob.clone(), source: source.clone() }))
+        Some(ticket)
     }
 
     /// Ties the topmost snapshot to the image's configuration, for the garbage collector.
