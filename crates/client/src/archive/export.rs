@@ -1,8 +1,9 @@
 //! What an export's archive is made of.
 
+use super::files::blob_path;
 use super::framing;
+use super::layout::{ANNOTATION_NAME, ANNOTATION_REF};
 use crate::image::{Documents, ImageContent, Platforms, descend};
-use crate::import::{ANNOTATION_NAME, ANNOTATION_REF, blob_path};
 use crate::oci::{Descriptor, Index, Kind, Manifest, familiar_name, is_non_distributable, media_types, object_of};
 use model::{Digest, Error, Labels, Result};
 use serde::Serialize;

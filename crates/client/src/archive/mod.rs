@@ -2,7 +2,11 @@
 //! made of. The client's import and export use it over gRPC, a daemon's transfers on its own store.
 
 mod export;
+mod files;
 mod framing;
+mod layout;
 
 pub use export::{Entry, ExportOptions, ExportPlan, Images};
+pub use files::{Archive, HEAD, Place, blob_path, digest_of_path, entry_path, is_compressed, not_a_tar};
 pub use framing::{end, padding};
+pub use layout::{ANNOTATION_NAME, ANNOTATION_REF, Layers, Layout, Sources, docker_layer_type, read};

@@ -5,21 +5,20 @@
 //! archive) is read once from front to back: blobs are stored as they come, small documents are kept in memory.
 
 mod archive;
-mod layout;
+mod naming;
 mod plan;
 mod stream;
 mod upload;
 
-pub(crate) use archive::blob_path;
-pub use layout::Naming;
-pub(crate) use layout::{ANNOTATION_NAME, ANNOTATION_REF};
+pub use naming::Naming;
 
+use crate::archive::{self as files, Layers, Place};
+use crate::content::Expect;
 use crate::image::Platforms;
 use crate::oci::Descriptor;
 use crate::progress::Progress;
 use crate::unpack::Unpacker;
 use crate::{Client, Reply, descriptor_to_wire};
-use archive::Archive;
 use model::{Labels, Result};
 use plan::Plan;
 pub use plan::gc_labels;
@@ -64,8 +63,9 @@ impl Client {
     /// Imports every image in `input`, which errors call `what`. Meant to be called under a lease, without which
     /// nothing holds blobs until their image exists.
     pub async fn import(&self, what: &str, input: File, options: &ImportOptions) -> Result<Vec<Imported>> {
-        let archive = Archive::open(self, what, input, &options.progress).await?;
-        let layout = layout::read(self, &archive, &options.progress).await?;
+        let archive = archive::open(self, what, input, &options.progress).await?;
+        let layers = StoredLayers { client: self, progress: &options.progress };
+        let layout = files::read(&archive, &layers).await?;
         let plan = Plan::new(self, &archive, layout, options).await?;
         // Boxed: it holds the state of several transfers.
         Box::pin(upload::run(self, &archive, &plan, options)).await?;
@@ -102,5 +102,26 @@ impl Client {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Layers of a Docker archive: their digest is in their path, or becomes known by storing them.
+struct StoredLayers<'a> {
+    client: &'a Client,
+    progress: &'a Arc<dyn Progress>,
+}
+
+impl Layers for StoredLayers<'_> {
+    async fn layer(&self, path: &str, place: &Place) -> Result<(Descriptor, Place)> {
+        let media_type = files::docker_layer_type(&place.head()?).to_owned();
+        let digest = match files::digest_of_path(path) {
+            Some(digest) => digest,
+            None => {
+                let expect = Expect { size: Some(place.size()), ..Expect::default() };
+                archive::store(place, self.client, &stream::reference(path), &expect, self.progress).await?.digest
+            }
+        };
+        let layer = Descriptor { media_type, digest, size: place.size(), ..Descriptor::default() };
+        Ok((layer, place.clone()))
     }
 }

@@ -1,9 +1,8 @@
 //! What of an archive is wanted: blobs with their labels, images to unpack, names.
 
 use super::ImportOptions;
-use super::archive::{Archive, Place};
-use super::layout::{Layout, Sources};
 use crate::Client;
+use crate::archive::{Archive, Layout, Place, Sources};
 use crate::image::{ImageContent, Platforms, descend};
 use crate::oci::{Descriptor, Kind};
 use model::{Digest, Error, Labels, Result};
@@ -36,7 +35,7 @@ impl Plan {
         layout: Layout,
         options: &ImportOptions,
     ) -> Result<Self> {
-        let sources = Sources { client, archive, layout: &layout };
+        let sources = Sources { store: client, archive, layout: &layout };
         let entries = matching(archive, &layout, &options.platforms)?;
         let mut plan = Self { blobs: Vec::new(), unpack: Vec::new(), names: Vec::new() };
         let mut wanted = HashMap::new();
@@ -68,7 +67,7 @@ impl Plan {
     /// Adds what is below `entry`, each blob once.
     async fn collect(
         &mut self,
-        sources: &Sources<'_>,
+        sources: &Sources<'_, Client>,
         entry: &Descriptor,
         options: &ImportOptions,
         seen: &mut HashMap<Digest, ()>,
@@ -94,7 +93,7 @@ impl Plan {
     /// imported all the same.
     async fn to_unpack(
         &self,
-        sources: &Sources<'_>,
+        sources: &Sources<'_, Client>,
         entry: &Descriptor,
         options: &ImportOptions,
     ) -> Result<Option<ImageContent>> {

@@ -1,7 +1,7 @@
 //! An archive that can be read only once: blobs go to the store as they come.
 
-use super::archive::{Archive, HEAD, Place, digest_of_path, entry_path, is_compressed, not_a_tar};
 use crate::Client;
+use crate::archive::{Archive, HEAD, Place, digest_of_path, entry_path, is_compressed, not_a_tar};
 use crate::content::{CHUNK, Chunks, Expect, MAX_DOCUMENT, Written, fill};
 use crate::progress::{Event, Progress};
 use bytes::Bytes;

@@ -1,10 +1,11 @@
 //! Storing what is wanted, and unpacking it meanwhile.
 
-use super::archive::{Archive, blob_path};
+use super::archive;
 use super::plan::{Plan, Wanted};
 use super::stream::reference;
 use super::{ImportOptions, Progress};
 use crate::Client;
+use crate::archive::{Archive, blob_path};
 use crate::content::Expect;
 use crate::progress::Event;
 use crate::unpack::Ready;
@@ -74,7 +75,7 @@ async fn store(client: &Client, archive: &Archive, wanted: &Wanted, progress: &A
     let expect =
         Expect { digest: Some(digest.clone()), size: Some(wanted.descriptor.size), labels: wanted.labels.clone() };
     progress.on(Event::Blob(digest, wanted.descriptor.size));
-    let written = place.store(client, &reference(&blob_path(digest)), &expect, progress).await;
+    let written = archive::store(place, client, &reference(&blob_path(digest)), &expect, progress).await;
     let written = written.map_err(|error| error.context(format!("import {}", archive.what)))?;
     if written.digest != *digest {
         return Err(Error::failed_precondition(format!(

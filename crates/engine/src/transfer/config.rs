@@ -1,7 +1,7 @@
 //! What an embedder may set about transfers: containerd's `io.containerd.transfer.v1.local`.
 
 use super::{Unpack, Verifiers};
-use client::oci::Platform;
+use client::oci::{Image, Platform};
 use std::{path::PathBuf, sync::Arc};
 use store::layers::StreamProcessor;
 
@@ -71,8 +71,25 @@ impl TransferConfig {
         self.unpack.iter().filter(fits).find(default).or_else(|| self.unpack.iter().find(fits))
     }
 
+    /// Where `image` is to be unpacked as `wishes` say, if anywhere.
+    pub fn target_of(&self, wishes: &[Unpack], image: &Image) -> Option<&UnpackTarget> {
+        if !matches!(image.rootfs.kind.as_str(), "" | "layers") {
+            return None;
+        }
+        let wished = wishes.iter().filter_map(|wish| {
+            let target = self.target(wish);
+            if target.is_none() {
+                let (platform, snapshotter) = (wish.platform.to_string(), &wish.snapshotter);
+                tracing::warn!(platform, snapshotter, "unpack configuration not supported, skipping");
+            }
+            target
+        });
+        let mut fitting = wished.filter(|target| self.fits(target, &image.platform));
+        fitting.next()
+    }
+
     /// Whether `target` takes images for `platform`.
-    pub(super) fn fits(&self, target: &UnpackTarget, platform: &Platform) -> bool {
+    fn fits(&self, target: &UnpackTarget, platform: &Platform) -> bool {
         let ours = target.platform.normalized();
         if self.check_platform { ours.rank(platform).is_some() } else { ours.os == platform.normalized().os }
     }

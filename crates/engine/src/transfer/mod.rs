@@ -15,6 +15,7 @@ mod documents;
 mod export;
 mod fetch;
 mod image_store;
+mod import;
 mod lease;
 mod progress;
 mod pull;
@@ -91,6 +92,7 @@ impl Transfers {
             (Source::Registry(from), Destination::Store(to)) => self.pull(&scope, &from, to, progress).await,
             (Source::Store(from), Destination::Registry(to)) => self.push(&scope, &from, &to, progress).await,
             (Source::Store(from), Destination::Store(to)) => self.tag(&scope, &from, to, progress).await,
+            (Source::Import(from), Destination::Store(to)) => self.import(&scope, from, to, progress).await,
             (Source::Store(from), Destination::Export(to)) => self.export(&scope, &from, to, progress).await,
             (source, destination) => Err(Error::unimplemented(format!(
                 "unable to transfer from {} to {}",

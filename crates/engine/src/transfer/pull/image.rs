@@ -1,10 +1,7 @@
 //! One image: its manifest, its configuration, and its layers into the store and a snapshotter.
 
 use super::{Pull, join_one};
-use crate::transfer::{
-    UnpackTarget,
-    unpack::{Job, Supply, Target, pair},
-};
+use crate::transfer::unpack::{Job, Supply, Target, pair};
 use client::oci::{Descriptor, Document as _, Image, Kind};
 use model::{Labels, Result, validate_labels};
 use std::{collections::BTreeMap, sync::Arc};
@@ -66,7 +63,7 @@ impl Pull {
             return Ok(true);
         }
         let image = Image::parse(&format!("content {}", config.digest), &bytes)?;
-        let Some(target) = self.target(&image) else { return Ok(false) };
+        let Some(target) = self.transfers.config.target_of(&self.to.unpacks, &image) else { return Ok(false) };
         let target = Target::new(&self.transfers.store, &target.snapshotter)?;
         let mut layers = layers.to_vec();
         if target.annotations {
@@ -89,24 +86,6 @@ impl Pull {
         };
         job.run().await?;
         Ok(true)
-    }
-
-    /// Where the image is to be unpacked, if anywhere.
-    fn target(&self, image: &Image) -> Option<UnpackTarget> {
-        if !matches!(image.rootfs.kind.as_str(), "" | "layers") {
-            return None;
-        }
-        let config = &self.transfers.config;
-        let wished = self.to.unpacks.iter().filter_map(|wish| {
-            let target = config.target(wish);
-            if target.is_none() {
-                let (platform, snapshotter) = (wish.platform.to_string(), &wish.snapshotter);
-                tracing::warn!(platform, snapshotter, "unpack configuration not supported, skipping");
-            }
-            target
-        });
-        let mut fitting = wished.filter(|target| config.fits(target, &image.platform));
-        fitting.next().cloned()
     }
 }
 
