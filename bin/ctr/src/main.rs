@@ -9,17 +9,20 @@ mod container;
 mod context;
 mod failure;
 mod flags;
+mod go_flags;
 mod output;
 mod registry;
 mod task;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use cli::Cli;
 use context::Context;
 use failure::{Failure, Outcome};
 
 fn main() {
-    let cli = Cli::parse();
+    let mut known = Cli::command();
+    known.build();
+    let cli = Cli::parse_from(go_flags::rewritten(&known, std::env::args_os()));
     let outcome = run(cli);
     // What the command started in the background (reading stdin, say) must not keep us.
     let code = match outcome.and_then(|()| output::flush()) {
