@@ -23,6 +23,7 @@ mod matrix;
 pub mod memory;
 pub mod programs;
 mod raw;
+pub mod registry;
 pub mod steps;
 pub mod vm;
 
@@ -30,6 +31,7 @@ pub use bed::{Bed, Row};
 pub use ctr::Ctr;
 pub use daemon::Daemon;
 pub use programs::Impl;
+pub use registry::Registry;
 
 use std::time::{Duration, Instant};
 

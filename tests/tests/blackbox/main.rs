@@ -16,6 +16,8 @@ mod clients;
 mod containers;
 mod content;
 mod crash;
+mod distribution;
+mod distribution_ours;
 mod docker;
 mod events;
 mod full_disk;

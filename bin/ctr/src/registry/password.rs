@@ -11,7 +11,7 @@ const MAX: usize = 4096;
 /// Asks on the terminal, or takes the first line of stdin where that is none: neither shows in a list of processes.
 pub(super) fn ask() -> Result<String> {
     let password = match File::options().read(true).write(true).open("/dev/tty") {
-        Ok(mut terminal) if isatty(&io::stdin()) => ask_on(&mut terminal)?,
+        Ok(mut terminal) if isatty(io::stdin()) => ask_on(&mut terminal)?,
         _ => first_line()?,
     };
     if password.is_empty() {

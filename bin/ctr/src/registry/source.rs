@@ -12,19 +12,25 @@ const MAX: usize = 4096;
 /// The note that a blob is in a repository.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceLabel {
-    registry: String,
+    /// The registry's name without its port, as containerd writes it.
+    host: String,
     repository: String,
 }
 
 impl SourceLabel {
     /// The note for what comes from `remote`.
     pub(crate) fn of(remote: &Remote) -> Self {
-        Self { registry: remote.registry.clone(), repository: remote.repository.clone() }
+        let registry = remote.registry.as_str();
+        let host = match registry.strip_prefix('[') {
+            Some(address) => address.split(']').next().unwrap_or(address),
+            None => registry.split(':').next().unwrap_or(registry),
+        };
+        Self { host: host.to_owned(), repository: remote.repository.clone() }
     }
 
     /// The label's key.
     pub(crate) fn key(&self) -> String {
-        format!("{PREFIX}{}", self.registry)
+        format!("{PREFIX}{}", self.host)
     }
 
     /// Adds the note to `labels`; `known` is what the label was before: repositories, sorted, with commas between.
@@ -55,7 +61,7 @@ mod tests {
 
     #[test]
     fn repositories_are_added_once() {
-        let label = SourceLabel::of(&Remote::parse("r.example/b:1").unwrap());
+        let label = SourceLabel::of(&Remote::parse("r.example:5000/b:1").unwrap());
         let mut labels = Labels::new();
         label.add_to(None, &mut labels);
         let key = "containerd.io/distribution.source.r.example";
@@ -64,6 +70,7 @@ mod tests {
         assert_eq!(labels[key], "a,b,c");
         assert_eq!(label.other(&labels), Some("a"));
         assert_eq!(label.other(&Labels::from([(key.to_owned(), "b".to_owned())])), None);
+        assert!(SourceLabel::of(&Remote::parse("[::1]:5000/b:1").unwrap()).key().ends_with(".::1"));
         let mut labels = Labels::new();
         label.add_to(Some(&"x".repeat(MAX)), &mut labels);
         assert!(labels.is_empty());

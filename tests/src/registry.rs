@@ -1,0 +1,117 @@
+//! Debian's docker-registry on a port of loopback, and skopeo as a second client of it.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::eventually;
+
+/// The one user of a registry that wants a password, and that.
+pub const USER: (&str, &str) = ("carol", "sesame");
+
+/// bcrypt of the password, as `htpasswd -B` would write it.
+const HTPASSWD: &str = "carol:$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O\n";
+
+/// A registry, ended and removed when dropped.
+#[derive(Debug)]
+pub struct Registry {
+    address: String,
+    child: Child,
+    dir: TempDir,
+}
+
+impl Registry {
+    /// A registry that lets everybody do everything.
+    #[must_use]
+    pub fn open() -> Self {
+        Self::start("")
+    }
+
+    /// A registry that lets [`USER`] do everything, and others nothing.
+    #[must_use]
+    pub fn guarded() -> Self {
+        Self::start("auth:\n  htpasswd: {realm: tests, path: DIR/htpasswd}\n")
+    }
+
+    fn start(more: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("registry-").tempdir().expect("make a temporary directory");
+        fs::write(dir.path().join("htpasswd"), HTPASSWD).expect("write htpasswd");
+        // Another process may take the port between our looking and its: then the next one is tried.
+        for _ in 0..10 {
+            if let Some((address, child)) = serve(dir.path(), more) {
+                return Self { address, child, dir };
+            }
+        }
+        panic!("docker-registry does not start: {}", fs::read_to_string(dir.path().join("log")).unwrap_or_default());
+    }
+
+    /// `host:port`
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The full name of an image here.
+    #[must_use]
+    pub fn name(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.address)
+    }
+
+    /// Whether blob `digest` is in the registry's storage.
+    #[must_use]
+    pub fn has_blob(&self, digest: &str) -> bool {
+        let hex = digest.trim_start_matches("sha256:");
+        let path = format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+        self.dir.path().join(path).exists()
+    }
+
+    /// What skopeo says of image `rest`: its `Digest`, `Layers`, `Os` and more.
+    #[must_use]
+    pub fn inspect(&self, rest: &str) -> Value {
+        let output = Command::new("skopeo")
+            .args(["inspect", "--tls-verify=false", "--creds", &format!("{}:{}", USER.0, USER.1)])
+            .arg(format!("docker://{}", self.name(rest)))
+            .output()
+            .expect("Debian's package skopeo");
+        assert!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("skopeo prints JSON")
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Starts it on a free port; `None` if it ended at once.
+fn serve(dir: &Path, more: &str) -> Option<(String, Child)> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let at = dir.display().to_string();
+    let config = format!(
+        "version: 0.1\nlog: {{level: error}}\nhttp: {{addr: \"{free}\", secret: tests}}\n\
+         storage:\n  filesystem: {{rootdirectory: {at}/data}}\n  delete: {{enabled: true}}\n{}",
+        more.replace("DIR", &at)
+    );
+    fs::write(dir.join("config.yml"), config).expect("write the registry's configuration");
+    let log = File::create(dir.join("log")).expect("create the registry's log");
+    let mut child = Command::new("docker-registry")
+        .arg("serve")
+        .arg(dir.join("config.yml"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("share the log"))
+        .stderr(log)
+        .spawn()
+        .expect("Debian's package docker-registry");
+    let (mut ended, address) = (false, free.to_string());
+    eventually("the registry to serve", || {
+        ended = child.try_wait().is_ok_and(|status| status.is_some());
+        ended || TcpStream::connect(free).is_ok()
+    });
+    (!ended).then_some((address, child))
+}

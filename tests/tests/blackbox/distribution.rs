@@ -1,0 +1,237 @@
+//! Images between a daemon and a registry, through ctr: by the Transfer service, and by ctr itself.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tests::bed::BUSYBOX;
+use tests::image::{self, Image, media};
+use tests::registry::USER;
+use tests::{Bed, Ctr, Impl, Registry, matrix};
+
+matrix! { storage:
+    push_and_pull, push_and_pull_by_ctr_itself, passwords, content_fetch, single_objects, platforms, uncompressed,
+    a_mirror_of_a_hosts_directory, what_is_not_there,
+}
+
+/// The digests of the small image's manifest, configuration and layers.
+fn parts() -> (String, Vec<String>) {
+    let blobs = image::busybox(BUSYBOX).blobs();
+    let all = blobs.layers.iter().chain([&blobs.config, &blobs.manifest]).map(|bytes| image::digest(bytes)).collect();
+    (image::digest(&blobs.manifest), all)
+}
+
+/// The digest that an image's name points to.
+fn target(ctr: &Ctr, name: &str) -> String {
+    let table = ctr.ok(&format!("images ls name=={name}"));
+    let row = table.lines().nth(1).unwrap_or_else(|| panic!("no {name} in {table}"));
+    row.split_whitespace().nth(2).unwrap().to_owned()
+}
+
+fn push_and_pull(bed: &mut Bed) {
+    round_trip(bed, "");
+}
+
+fn push_and_pull_by_ctr_itself(bed: &mut Bed) {
+    round_trip(bed, "--local");
+}
+
+/// To a registry, seen there by skopeo, and back into an empty store.
+fn round_trip(bed: &Bed, flags: &str) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let (remote, (manifest, all)) = (registry.name("round/trip:1"), parts());
+    ctr.ok(&format!("images push {flags} --plain-http {remote} {image}"));
+    let seen = registry.inspect("round/trip:1");
+    assert_eq!(seen["Digest"], *manifest);
+    assert_eq!(seen["Layers"].as_array().unwrap().len(), 3, "{seen}");
+    assert!(all[..4].iter().all(|digest| registry.has_blob(digest)));
+    // Once more: there is nothing left to do.
+    ctr.ok(&format!("images push {flags} --plain-http {remote} {image}"));
+
+    ctr.ok(&format!("images rm --sync {image}"));
+    assert!(ctr.names("content ls").is_empty());
+    ctr.ok(&format!("images pull {flags} --plain-http --label team=red {remote}"));
+    assert_eq!(target(&ctr, &remote), manifest);
+    assert_eq!(ctr.ok("images ls -q labels.team==red"), format!("{remote}\n"));
+    let check = ctr.ok("images check");
+    assert!(check.contains("complete (4/4)") && check.trim_end().ends_with("true"), "{check}");
+    assert_eq!(ctr.names("snapshots ls").len(), 3);
+    let listing = ctr.ok("content ls");
+    for digest in &all {
+        let row = listing.lines().find(|row| row.starts_with(digest)).unwrap_or_else(|| panic!("no {digest}"));
+        assert!(row.contains("containerd.io/distribution.source.127.0.0.1=round/trip"), "{row}");
+    }
+    assert!(ctr.names("leases ls").is_empty(), "a pull leaves no lease");
+    // And again, over what is there.
+    ctr.ok(&format!("images pull {flags} --plain-http {remote}"));
+}
+
+fn passwords(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::guarded());
+    let (remote, (name, password)) = (registry.name("secret/app:1"), USER);
+    for local in ["", "--local"] {
+        let wrong = ctr.fails(&format!("images push {local} --plain-http -u {name}:swordfish {remote} {image}"));
+        assert!(!wrong.contains("swordfish"), "{wrong}");
+        ctr.fails(&format!("images push {local} --plain-http {remote} {image}"));
+        ctr.ok(&format!("images push {local} --plain-http --user {name}:{password} {remote} {image}"));
+        ctr.fails(&format!("images pull {local} --plain-http {remote}"));
+        ctr.ok(&format!("images pull {local} --plain-http --user {name}:{password} {remote}"));
+        assert_eq!(target(&ctr, &remote), parts().0);
+        ctr.ok(&format!("images rm {remote}"));
+    }
+    assert!(ctr.names("leases ls").is_empty());
+}
+
+fn content_fetch(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let (remote, (manifest, all)) = (registry.name("a/b:c"), parts());
+    ctr.ok(&format!("images push --plain-http {remote} {image}"));
+    ctr.ok(&format!("images rm --sync {image}"));
+    ctr.ok(&format!("content fetch --plain-http {remote}"));
+    assert_eq!(target(&ctr, &remote), manifest);
+    let names = ctr.names("content ls");
+    assert!(all.iter().all(|digest| names.contains(digest)), "{names:?}");
+    assert!(ctr.names("snapshots ls").is_empty(), "it is not unpacked");
+    // What was fetched can be unpacked, by its digest.
+    ctr.ok(&format!("snapshots unpack {manifest}"));
+    assert_eq!(ctr.names("snapshots ls").len(), 3);
+}
+
+fn single_objects(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let blobs = image::busybox(BUSYBOX).blobs();
+    let (manifest, layer) = (image::digest(&blobs.manifest), image::digest(&blobs.layers[1]));
+    for (digest, media_type) in blobs
+        .layers
+        .iter()
+        .map(|layer| (image::digest(layer), media::GZIP))
+        .chain([(image::digest(&blobs.config), media::CONFIG), (manifest.clone(), media::MANIFEST)])
+    {
+        let said =
+            ctr.ok(&format!("content push-object --plain-http {} {digest} {media_type}", registry.name("one/by:1")));
+        assert_eq!(said, format!("Pushed {digest} {media_type}\n"));
+    }
+    assert_eq!(registry.inspect("one/by:1")["Digest"], *manifest);
+    ctr.ok(&format!("images rm --sync {image}"));
+    let fetched = ctr.ok(&format!("content fetch-object --plain-http {}", registry.name("one/by:1")));
+    assert_eq!(fetched.as_bytes(), blobs.manifest);
+    let config = image::digest(&blobs.config);
+    let fetched = ctr.ok(&format!("content fetch-blob --plain-http {} {config}", registry.name("one/by:1")));
+    assert_eq!(fetched.as_bytes(), blobs.config);
+    let twice = ctr.command(&format!("content fetch-blob --plain-http {} {layer} {layer}", registry.name("one/by:1")));
+    let output = { twice }.output().unwrap();
+    assert!(output.stdout == [&blobs.layers[1][..], &blobs.layers[1]].concat(), "layers come as they are");
+    assert!(ctr.names("content ls").is_empty(), "none of it went to the store");
+}
+
+/// An archive with an index of one image for amd64 and one for arm64.
+fn two_platforms(bed: &Bed) -> (PathBuf, [String; 2]) {
+    let mut manifests = Vec::new();
+    let mut blobs: Vec<Vec<u8>> = Vec::new();
+    for (architecture, motd) in [("amd64", "one"), ("arm64", "two")] {
+        let layer = tests::layer::Layer::new().file("motd", 0o644, motd.as_bytes()).finish();
+        let mut image = Image { name: String::new(), layers: vec![layer], config: json!({}) }.blobs();
+        let mut config: Value = serde_json::from_slice(&image.config).unwrap();
+        config["architecture"] = architecture.into();
+        image.config = config.to_string().into_bytes();
+        let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+        manifest["config"] = image::descriptor(media::CONFIG, &image.config);
+        image.manifest = manifest.to_string().into_bytes();
+        let mut entry = image::descriptor(media::MANIFEST, &image.manifest);
+        entry["platform"] = json!({ "os": "linux", "architecture": architecture });
+        manifests.push(entry);
+        blobs.extend(image.layers.into_iter().chain([image.config, image.manifest]));
+    }
+    let digests = [0, 1].map(|at| manifests[at]["digest"].as_str().unwrap().to_owned());
+    let index = json!({ "schemaVersion": 2, "mediaType": media::INDEX, "manifests": manifests }).to_string();
+    let mut entry = image::descriptor(media::INDEX, index.as_bytes());
+    entry["annotations"] = json!({ "io.containerd.image.name": "example.com/two/platforms:1" });
+    blobs.push(index.into_bytes());
+    let archive = image::oci_archive(&[entry], blobs.iter().map(Vec::as_slice));
+    let path = bed.daemon.dir().join("platforms.tar");
+    fs::write(&path, archive).unwrap();
+    (path, digests)
+}
+
+fn platforms(bed: &mut Bed) {
+    let (ctr, registry) = (bed.ctr(), Registry::open());
+    let (archive, [amd64, arm64]) = two_platforms(bed);
+    let remote = registry.name("two/platforms:1");
+    ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
+    ctr.ok(&format!("images push --plain-http {remote} example.com/two/platforms:1"));
+    let index = target(&ctr, "example.com/two/platforms:1");
+    let fresh = || ctr.ok(&format!("images rm --sync {}", ctr.names("images ls").join(" ")));
+    let layers =
+        |ctr: &Ctr| ctr.ok("content ls").lines().filter(|row| row.contains("containerd.io/uncompressed")).count();
+    fresh();
+    for local in ["", "--local"] {
+        ctr.ok(&format!("images pull {local} --plain-http --platform linux/amd64 {remote}"));
+        assert_eq!(target(&ctr, &remote), index, "the whole index keeps its digest");
+        let names = ctr.names("content ls");
+        assert!(
+            names.contains(&amd64) && names.contains(&arm64),
+            "documents of the other platform come too: {names:?}"
+        );
+        assert_eq!((names.len(), layers(&ctr)), (6, 1), "but not its layer: {names:?}");
+        assert_eq!(ctr.names("snapshots ls").len(), 1);
+        fresh();
+        ctr.ok(&format!("images pull {local} --plain-http --skip-metadata --platform linux/arm64 {remote}"));
+        let names = ctr.names("content ls");
+        assert!(names.contains(&arm64) && !names.contains(&amd64), "{names:?}");
+        assert_eq!(names.len(), 4, "{names:?}");
+        fresh();
+    }
+    let both = ctr.fails(&format!("images pull --plain-http --all-platforms --platform linux/arm64 {remote}"));
+    assert!(both.contains("--all-platforms"), "{both}");
+    assert!(ctr.names("leases ls").is_empty());
+}
+
+fn uncompressed(bed: &mut Bed) {
+    let (image, ctr) = (bed.import(), bed.ctr());
+    let said = ctr.ok(&format!("images convert --uncompress --oci {image} example.com/plain:1"));
+    let digest = target(&ctr, "example.com/plain:1");
+    assert_eq!(said.trim_end(), digest);
+    let manifest: Value = serde_json::from_str(&ctr.ok(&format!("content get {digest}"))).unwrap();
+    let plain = image::busybox(BUSYBOX);
+    for (layer, tar) in manifest["layers"].as_array().unwrap().iter().zip(&plain.layers) {
+        assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar");
+        assert_eq!((&layer["digest"], &layer["size"]), (&json!(image::digest(tar)), &json!(tar.len())));
+    }
+    assert!(ctr.fails("images convert --uncompress example.com/absent:1 example.com/x:1").contains("absent:1"));
+    // The result lives on its own.
+    ctr.ok(&format!("images rm --sync {image}"));
+    assert!(ctr.ok("images check").contains("complete (4/4)"));
+    assert!(ctr.names("leases ls").is_empty());
+}
+
+fn a_mirror_of_a_hosts_directory(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    ctr.ok(&format!("images push --plain-http {} {image}", registry.name("app:1")));
+    let dir = bed.daemon.dir().join("hosts");
+    fs::create_dir_all(dir.join("registry.example")).unwrap();
+    // The registry itself is nowhere, nor is the first mirror.
+    let text = format!(
+        "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:1\"]\ncapabilities = [\"pull\", \"resolve\"]\n\
+         [host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
+        registry.address()
+    );
+    fs::write(dir.join("registry.example/hosts.toml"), text).unwrap();
+    for local in ["", "--local"] {
+        ctr.ok(&format!("images pull {local} --hosts-dir {} registry.example/app:1", dir.display()));
+        assert_eq!(target(&ctr, "registry.example/app:1"), parts().0);
+        ctr.ok("images rm --sync registry.example/app:1");
+    }
+}
+
+fn what_is_not_there(bed: &mut Bed) {
+    let (ctr, registry) = (bed.ctr(), Registry::open());
+    let remote = registry.name("no/such:image");
+    for local in ["", "--local"] {
+        let error = ctr.fails(&format!("images pull {local} --plain-http {remote}"));
+        assert!(error.contains(&remote) || error.contains("no/such"), "{error}");
+        let error = ctr.fails(&format!("images push {local} --plain-http {remote} example.com/nowhere:1"));
+        let named = if bed.row.ctr == Impl::Ours { "example.com/nowhere:1" } else { "nowhere" };
+        assert!(error.contains(named), "{error}");
+    }
+    assert!(ctr.names("images ls").is_empty() && ctr.names("leases ls").is_empty());
+}

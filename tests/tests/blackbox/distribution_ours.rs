@@ -1,0 +1,159 @@
+//! What our ctr has beyond Go's where registries are concerned, on either daemon.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tests::bed::BUSYBOX;
+use tests::registry::USER;
+use tests::{Bed, Registry, image, rows};
+
+rows!(recompressed: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
+rows!(docker_credentials: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
+rows!(a_password_on_the_terminal: our_ctr(Ours Ours Ours));
+rows!(hosts_are_checked: our_ctr(Ours Ours Ours));
+rows!(progress_goes_to_stderr: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
+rows!(flags_beyond_transfer: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
+
+fn recompressed(bed: &mut Bed) {
+    let (image, ctr) = (bed.import(), bed.ctr());
+    let mut from = image.to_owned();
+    for (flag, media_type) in [("--zstd", "tar+zstd"), ("--gzip", "tar+gzip"), ("--uncompress", "tar")] {
+        let to = format!("example.com/as{flag}:1");
+        let digest = ctr.ok(&format!("images convert {flag} {from} {to}"));
+        let manifest: Value = serde_json::from_str(&ctr.ok(&format!("content get {}", digest.trim_end()))).unwrap();
+        for layer in manifest["layers"].as_array().unwrap() {
+            assert_eq!(layer["mediaType"], format!("application/vnd.oci.image.layer.v1.{media_type}"));
+        }
+        // The files are the same, so nothing is unpacked anew.
+        assert_eq!(ctr.names("snapshots ls").len(), 3);
+        from = to;
+    }
+    // As they are, they keep their digest.
+    let same = ctr.ok(&format!("images convert --gzip {image} example.com/same:1"));
+    assert_eq!(same.trim_end(), image::digest(&image::busybox(BUSYBOX).blobs().manifest));
+    assert!(ctr.fails("images convert --gzip --zstd a b").contains("--zstd"));
+    assert!(
+        ctr.fails(&format!("images convert --platform linux/arm64/v9 {image} x/y:1 --erofs raw")).contains("erofs")
+    );
+}
+
+/// `config.json` of docker with the password of one registry.
+fn docker_config(bed: &Bed, registry: &Registry) -> std::path::PathBuf {
+    let dir = bed.daemon.dir().join("docker");
+    fs::create_dir_all(&dir).unwrap();
+    let auth = json!({ "username": USER.0, "password": USER.1 });
+    fs::write(dir.join("config.json"), json!({ "auths": { registry.address(): auth } }).to_string()).unwrap();
+    dir
+}
+
+fn run(command: &mut Command) -> (bool, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+fn docker_credentials(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::guarded());
+    let (remote, dir) = (registry.name("by/docker:1"), docker_config(bed, &registry));
+    for local in ["", "--local"] {
+        for line in [format!("images push {local} {remote} {image}"), format!("images pull {local} {remote}")] {
+            let (done, _, stderr) = run(ctr.command(&line).env("DOCKER_CONFIG", &dir));
+            assert!(done && !stderr.contains(USER.1), "{line}: {stderr}");
+        }
+    }
+    fs::write(dir.join("config.json"), "{").unwrap();
+    let (done, _, stderr) = run(ctr.command(&format!("images pull {remote}")).env("DOCKER_CONFIG", &dir));
+    assert!(!done && stderr.contains("config.json"), "{stderr}");
+}
+
+fn a_password_on_the_terminal(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::guarded());
+    let remote = registry.name("typed:1");
+    let out =
+        ctr.on_terminal(&format!("images push -u {} {remote} {image}", USER.0), format!("{}\n", USER.1).as_bytes());
+    assert_eq!(out.code, 0, "{out:?}");
+    assert!(out.stdout.contains("Password: "), "{out:?}");
+    // Through a pipe it is the first line.
+    ctr.feed(&format!("images pull -u {} {remote}", USER.0), format!("{}\n", USER.1).as_bytes());
+    let error = ctr.fails(&format!("images pull -u {} {remote}", USER.0));
+    assert!(error.contains("no password"), "{error}");
+}
+
+fn hosts_are_checked(bed: &mut Bed) {
+    let (image, ctr) = (bed.import(), bed.ctr());
+    let (mirror, registry) = (Registry::open(), Registry::guarded());
+    let user = format!("-u {}:{}", USER.0, USER.1);
+    ctr.ok(&format!("images push {} {image}", mirror.name("app:1")));
+    ctr.ok(&format!("images push {user} {} {image}", registry.name("app:1")));
+    let dir = bed.daemon.dir().join("hosts");
+    let folder = dir.join("registry.example");
+    fs::create_dir_all(&folder).unwrap();
+    let text = format!(
+        "server = \"http://{}\"\n[host.\"http://{}\"]\ncapabilities = [\"pull\"]\n",
+        registry.address(),
+        mirror.address()
+    );
+    fs::write(folder.join("hosts.toml"), text).unwrap();
+    let check = format!("hosts check --hosts-dir {}", dir.display());
+    let docker = docker_config(bed, &registry);
+    let document = |flags: &str| {
+        let (_, stdout, stderr) =
+            run(ctr.command(&format!("{check} -o json {flags} registry.example/app:1")).env("DOCKER_CONFIG", &docker));
+        assert!(!stdout.contains(USER.1) && !stderr.contains(USER.1), "{stdout} {stderr}");
+        serde_json::from_str::<Value>(&stdout).unwrap_or_else(|_| panic!("{stdout} {stderr}"))
+    };
+    let found = document("");
+    let decided_by = found["decidedBy"].as_str().unwrap();
+    assert!(decided_by.contains(&folder.join("hosts.toml").display().to_string()), "{decided_by}");
+    let digest = image::digest(&image::busybox(BUSYBOX).blobs().manifest);
+    let (first, last) = (&found["hosts"][0], &found["hosts"][1]);
+    assert_eq!((&first["role"], &last["role"]), (&json!("mirror"), &json!("registry")));
+    assert_eq!(first["capabilities"], json!(["pull"]));
+    assert_eq!((&first["result"]["digest"], &last["result"]["digest"]), (&json!(digest), &json!(digest)));
+    assert_eq!(first["credential"], Value::Null);
+    let source = last["credential"]["source"].as_str().unwrap();
+    assert_eq!(source, docker.join("config.json").display().to_string());
+    assert_eq!(document("--offline")["hosts"][0]["result"], Value::Null);
+
+    // In words, and with the exit code of a pull.
+    let words = ctr.ok(&format!("{check} {user} registry.example/app:1"));
+    assert!(words.contains(&format!("a pull is served by http://{}/v2", mirror.address())), "{words}");
+    assert!(words.contains(&format!("a push goes to http://{}/v2", registry.address())), "{words}");
+    let absent = ctr.run(&format!("{check} {user} registry.example/absent:1"));
+    assert!(absent.code == 1 && absent.stdout.contains("a pull would fail"), "{absent:?}");
+    fs::write(folder.join("hosts.toml"), "[host.\"https://a\"]\ncapabilities = [\"fly\"]\n").unwrap();
+    let broken = ctr.fails(&format!("{check} registry.example/app:1"));
+    assert!(broken.contains("hosts.toml") && broken.contains("fly"), "{broken}");
+}
+
+fn progress_goes_to_stderr(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let remote = registry.name("shown:1");
+    ctr.ok(&format!("images push {remote} {image}"));
+    ctr.ok(&format!("images rm --sync {image}"));
+    let (done, stdout, stderr) = run(&mut ctr.command(&format!("images pull --print-chainid {remote}")));
+    assert!(done, "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    let manifest = image::digest(&image::busybox(BUSYBOX).blobs().manifest);
+    assert_eq!(lines[0], format!("application/vnd.oci.image.manifest.v1+json {manifest}"), "{stdout}");
+    assert!(lines[1].contains("elapsed: ") && lines[2].starts_with("image chain ID: sha256:"), "{stdout}");
+    assert_eq!(lines.len(), 3, "{stdout}");
+    assert!(stderr.contains(&remote), "{stderr}");
+    let out = ctr.on_terminal(&format!("images pull {remote}"), b"");
+    assert_eq!(out.code, 0, "{out:?}");
+}
+
+fn flags_beyond_transfer(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let (remote, manifest) = (registry.name("local:1"), image::digest(&image::busybox(BUSYBOX).blobs().manifest));
+    // Nobody asked for --local: these do it.
+    ctr.ok(&format!("images push -k --max-concurrent-uploaded-layers 1 {remote} {image}"));
+    ctr.ok(&format!("images push --manifest {manifest} {} whatever", registry.name("local:2")));
+    assert_eq!(registry.inspect("local:2")["Digest"], *manifest);
+    ctr.ok(&format!("images pull -k -max-concurrent-downloads=1 --sync-fs=true {remote}"));
+    let dump = ctr.run(&format!("images pull --local --http-dump {remote}"));
+    assert!(dump.code == 0 && dump.stderr.contains("/v2/local/manifests/1"), "{dump:?}");
+    let error = ctr.fails(&format!("images pull --tlscert /c {remote}"));
+    assert!(error.contains("--tlskey"), "{error}");
+}
