@@ -52,6 +52,7 @@ bench: ## Measure beside Go containerd and print the ratios (docs/benchmarks.md)
 	scripts/peers.sh target/peers
 	$(MAKE) build
 	scripts/bench-image.sh target/bench-image
+	scripts/bench-registry.sh target/bench-registry
 	CONTAINERD_BIN=$(CURDIR)/target/release $(CARGO) bench -p tests --bench compare
 
 .PHONY: lint

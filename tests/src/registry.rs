@@ -37,12 +37,23 @@ impl Registry {
         Self::start("auth:\n  htpasswd: {realm: tests, path: DIR/htpasswd}\n")
     }
 
+    /// A registry that lets everybody do everything with what is in `<folder>/registry`, which stays.
+    #[must_use]
+    pub fn over(folder: &Path) -> Self {
+        Self::start_over(Some(folder), "")
+    }
+
     fn start(more: &str) -> Self {
+        Self::start_over(None, more)
+    }
+
+    fn start_over(folder: Option<&Path>, more: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("registry-").tempdir().expect("make a temporary directory");
         fs::write(dir.path().join("htpasswd"), HTPASSWD).expect("write htpasswd");
+        let data = folder.map_or_else(|| dir.path().join("data"), |folder| folder.join("registry"));
         // Another process may take the port between our looking and its: then the next one is tried.
         for _ in 0..10 {
-            if let Some((address, child)) = serve(dir.path(), more) {
+            if let Some((address, child)) = serve(dir.path(), &data, more) {
                 return Self { address, child, dir };
             }
         }
@@ -90,12 +101,13 @@ impl Drop for Registry {
 }
 
 /// Starts it on a free port; `None` if it ended at once.
-fn serve(dir: &Path, more: &str) -> Option<(String, Child)> {
+fn serve(dir: &Path, data: &Path, more: &str) -> Option<(String, Child)> {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     let at = dir.display().to_string();
     let config = format!(
         "version: 0.1\nlog: {{level: error}}\nhttp: {{addr: \"{free}\", secret: tests}}\n\
-         storage:\n  filesystem: {{rootdirectory: {at}/data}}\n  delete: {{enabled: true}}\n{}",
+         storage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n{}",
+        data.display(),
         more.replace("DIR", &at)
     );
     fs::write(dir.join("config.yml"), config).expect("write the registry's configuration");

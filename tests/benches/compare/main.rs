@@ -14,6 +14,7 @@
 mod ingest;
 mod list;
 mod memory;
+mod pull;
 mod table;
 mod task;
 mod unpack;
@@ -27,9 +28,10 @@ const SIDES: [Impl; 2] = [Impl::Ours, Impl::Go];
 /// One benchmark: its name and what measures it.
 type Benchmark = (&'static str, fn(&mut Table));
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 7] = [
     ("memory", memory::run),
     ("unpack", unpack::run),
+    ("pull", pull::run),
     ("ingest", ingest::run),
     ("list", list::run),
     ("task", task::run),

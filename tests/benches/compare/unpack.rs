@@ -44,12 +44,27 @@ fn import(daemon: &Daemon, side: Impl, archive: &PathBuf, local: bool) -> (f64, 
     let mut command = Command::new(side.ctr());
     command.arg("-a").arg(daemon.socket()).args(["-n", daemon.namespace(), "images", "import"]);
     command.args(local.then_some("--local")).arg(archive).stdout(Stdio::null()).stderr(Stdio::inherit());
-    let before = (ticks(daemon.pid(), OWN), ticks(std::process::id(), CHILDREN));
+    let before = Ticks::now(daemon.pid());
     let start = Instant::now();
     assert!(command.status().expect("start ctr").success(), "the import failed");
     let wall = start.elapsed().as_secs_f64();
-    let after = (ticks(daemon.pid(), OWN), ticks(std::process::id(), CHILDREN));
-    (wall, (after.0 - before.0 + after.1 - before.1) / TICKS_PER_SECOND)
+    (wall, Ticks::now(daemon.pid()).since(&before))
+}
+
+/// Processor time of a daemon and of clients that have ended.
+#[derive(Debug)]
+pub(crate) struct Ticks(f64);
+
+impl Ticks {
+    /// Up to now.
+    pub(crate) fn now(daemon: u32) -> Self {
+        Self(ticks(daemon, OWN) + ticks(std::process::id(), CHILDREN))
+    }
+
+    /// Seconds since `before`.
+    pub(crate) fn since(&self, before: &Self) -> f64 {
+        (self.0 - before.0) / TICKS_PER_SECOND
+    }
 }
 
 /// Fields of `/proc/<pid>/stat` after the command's name: time of the process itself.

@@ -20,7 +20,7 @@ matrix! { wire: blobs_while_writing, import, collection, container_start }
 const DELAYS: [u64; 6] = [5, 20, 45, 80, 130, 220];
 
 /// Bytes that do not compress, different for each seed.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let next = || {
         state ^= state << 13;

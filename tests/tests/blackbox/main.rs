@@ -23,6 +23,7 @@ mod events;
 mod full_disk;
 mod images;
 mod namespaces;
+mod pulls;
 mod restart;
 mod restart_monitor;
 mod snapshots;

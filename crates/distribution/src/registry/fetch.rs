@@ -2,15 +2,18 @@
 
 use super::{
     Endpoint, Repository,
-    request::{Request, refused},
+    request::{REDIRECTS, Request, refused},
     resolve::header,
 };
-use crate::http;
+use crate::{
+    hosts::Host,
+    http::{self, Limits},
+};
 use bytes::Bytes;
 use model::{Digest, Error, Kind, Result};
 use reqwest::{
-    Method, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE},
+    Method, Response, StatusCode, Url,
+    header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE},
 };
 
 /// A blob to fetch.
@@ -24,12 +27,14 @@ pub struct Blob {
     pub offset: u64,
     /// Where to end, for one that is fetched by several requests; the size for the whole.
     pub end: u64,
+    /// Where else it is said to be (`urls` of its descriptor): asked first, without any credential.
+    pub urls: Vec<String>,
 }
 
 impl Blob {
     /// The whole blob.
     pub fn whole(digest: Digest, size: u64) -> Self {
-        Self { digest, size, offset: 0, end: size }
+        Self { digest, size, offset: 0, end: size, urls: Vec::new() }
     }
 }
 
@@ -148,6 +153,15 @@ impl Body<'_> {
 
     /// Opens at the host that served last, or the next that can.
     async fn open(&mut self) -> Result<()> {
+        for url in &self.blob.urls {
+            match self.open_elsewhere(url).await {
+                Ok((response, pending)) => {
+                    (self.response, self.pending, self.brought) = (Some(response), pending, 0);
+                    return Ok(());
+                }
+                Err(error) => tracing::debug!(url, %error, "cannot fetch"),
+            }
+        }
         let hosts = self.repository.able("pull", |can| can.pull)?;
         let mut first = None;
         for turn in 0..hosts.len() {
@@ -175,10 +189,26 @@ impl Body<'_> {
         if partial {
             request = request.range(blob.offset, (blob.end < blob.size).then(|| blob.end - 1));
         }
-        let mut response = repository.send(endpoint, &request).await?;
+        let response = repository.send(endpoint, &request).await?;
+        self.accept(response, &what).await
+    }
+
+    async fn open_elsewhere(&self, url: &str) -> Result<(Response, Option<Bytes>)> {
+        let blob = &self.blob;
+        let what = format!("blob {} at {url}", blob.digest);
+        let range =
+            (blob.offset > 0 || blob.end < blob.size).then(|| format!("bytes={}-{}", blob.offset, blob.end - 1));
+        let response = elsewhere(url, range, &self.repository.limits).await.map_err(|error| error.context(&*what))?;
+        self.accept(response, &what).await
+    }
+
+    /// Takes an answer that has what was asked for.
+    async fn accept(&self, mut response: Response, what: &str) -> Result<(Response, Option<Bytes>)> {
+        let blob = &self.blob;
+        let partial = blob.offset > 0 || blob.end < blob.size;
         match response.status() {
             StatusCode::PARTIAL_CONTENT if partial => {
-                check_range(&response, blob, &what)?;
+                check_range(&response, blob, what)?;
                 Ok((response, None))
             }
             StatusCode::OK => {
@@ -186,12 +216,35 @@ impl Body<'_> {
                     let length = response.content_length().unwrap_or_default();
                     return Err(Error::data_loss(format!("{what}: has {length} bytes, expected {}", blob.size)));
                 }
-                let pending = skip(&mut response, blob.offset, &what).await?;
+                let pending = skip(&mut response, blob.offset, what).await?;
                 Ok((response, pending))
             }
-            _ => Err(refused(&what, response).await),
+            _ => Err(refused(what, response).await),
         }
     }
+}
+
+/// Asks a server that is no registry of ours, and gets to know nothing about us.
+async fn elsewhere(url: &str, range: Option<String>, limits: &Limits) -> Result<Response> {
+    let bad = |error| Error::invalid_argument(format!("URL {url:?}")).caused_by(error);
+    let mut at = Url::parse(url).map_err(bad)?;
+    for _ in 0..=REDIRECTS {
+        if !matches!(at.scheme(), "http" | "https") {
+            return Err(Error::invalid_argument(format!("URL {url:?}: scheme {} is not fetched", at.scheme())));
+        }
+        let client = http::client(&Host::new(at.scheme(), at.authority()), limits)?;
+        let mut request = client.get(at.clone());
+        if let Some(range) = &range {
+            request = request.header(RANGE, range);
+        }
+        let response = request.send().await.map_err(|error| http::error(format!("get {at}"), &error))?;
+        let next = header(response.headers(), LOCATION.as_str()).map(str::to_owned);
+        match next.filter(|_| response.status().is_redirection()) {
+            Some(next) => at = at.join(&next).map_err(bad)?,
+            None => return Ok(response),
+        }
+    }
+    Err(Error::unknown(format!("URL {url:?}: more than {REDIRECTS} redirects")))
 }
 
 /// `bytes 100-199/1000` must begin where we asked.

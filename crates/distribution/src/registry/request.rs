@@ -13,7 +13,7 @@ use reqwest::{
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 /// Most redirects in a row.
-const REDIRECTS: usize = 10;
+pub(super) const REDIRECTS: usize = 10;
 /// Most bytes of an error that are shown.
 const SHOWN: usize = 2 << 10;
 /// First wait before a request is sent again; it doubles.

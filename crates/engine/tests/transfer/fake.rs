@@ -49,6 +49,10 @@ impl Fake {
         Self { server: Server::start(move |head, _| answer(&Asked::parse(head), &content, &*twist)) }
     }
 
+    pub fn address(&self) -> &str {
+        &self.server.address
+    }
+
     pub fn reference(&self, tag: &str) -> String {
         format!("{}/app:{tag}", self.server.address)
     }

@@ -3,8 +3,8 @@
 use crate::{
     bed::{Bed, Offering, eventually, image_store, registry},
     fake::{Asked, Fake, well},
-    image::{INDEX, Image, LAYER, Layer, descriptor, digest, index},
-    registry::{Registry, repository},
+    image::{CONFIG, INDEX, Image, LAYER, Layer, MANIFEST, descriptor, digest, index},
+    registry::{Registry, reply, repository},
 };
 use engine::transfer::{Destination, ImageStore, Source, TransferConfig, Verifiers};
 use model::{Digest, Kind};
@@ -147,6 +147,25 @@ async fn layers_that_cannot_be_read_are_kept_or_refused_by_name() {
     let bed = Bed::new();
     bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
     assert_eq!(bed.file("overlayfs", &image.chain()[0], "a").unwrap(), b"a");
+
+    // Only its URL has this one; the registry's credentials are not for there.
+    let elsewhere = Fake::start(&[("v1", &image)], |_, _| None);
+    let blob = &image.layers[0].blob;
+    let mut listed = descriptor(foreign, blob);
+    let path = format!("blobs/{}", digest(blob));
+    listed["urls"] = json!([format!("http://{}/v2/app/{path}", elsewhere.address())]);
+    let mut image = image.clone();
+    image.manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor(CONFIG, &image.config), "layers": [listed],
+    })
+    .to_string()
+    .into_bytes();
+    let fake =
+        Fake::start(&[("v1", &image)], move |asked, _| (asked.what == path).then(|| reply("404 Not Found", &[], b"")));
+    let bed = Bed::new();
+    bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
+    assert_eq!(bed.file("overlayfs", &image.chain()[0], "a").unwrap(), b"a");
+    assert_eq!((elsewhere.gets(&digest(blob)), fake.gets(&digest(blob))), (1, 0));
 
     // An artifact: everything of it is kept, nothing is looked into.
     let image = Image::with_types(vec![Layer::new(&[("a", b"a")])], &["application/vnd.example.thing"]);

@@ -2,7 +2,7 @@
 
 use super::{Shared, Want, ranges};
 use bytes::Bytes;
-use client::oci::Kind;
+use client::oci::{Descriptor, Kind};
 use distribution::{Blob, Body};
 use model::{Error, Result};
 use tokio::sync::mpsc;
@@ -24,8 +24,19 @@ pub(super) async fn send(shared: &Shared, want: &Want, offset: u64, chunks: &mps
     if blob.size - offset >= ranges::LARGE {
         return ranges::send(shared, want, offset, chunks).await;
     }
-    let mut body = want.repository.blob(Blob { offset, ..Blob::whole(blob.digest.clone(), blob.size) }).await?;
-    pass_all(chunks, &mut body).await
+    match want.repository.blob(Blob { offset, ..whole(blob) }).await {
+        Ok(mut body) => pass_all(chunks, &mut body).await,
+        // What an index lists under a type that nobody here knows may still be a manifest to its registry.
+        Err(error) if error.is_not_found() && Kind::of(&blob.media_type) == Kind::Other => {
+            send_document(want, offset, chunks).await.map_err(|_| error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// All of `blob`, wherever it is said to be.
+pub(super) fn whole(blob: &Descriptor) -> Blob {
+    Blob { urls: blob.urls.clone(), ..Blob::whole(blob.digest.clone(), blob.size) }
 }
 
 /// Sends what is left of `body`.

@@ -11,7 +11,7 @@
 
 use super::{
     Shared, Want,
-    network::{pass, pass_all},
+    network::{self, pass, pass_all},
     turns::Turn,
 };
 use bytes::Bytes;
@@ -73,7 +73,7 @@ pub(super) async fn send(shared: &Shared, want: &Want, offset: u64, chunks: &mps
         let segment = (at + SEGMENT).min(blob.size);
         let mut more: Vec<_> = std::iter::from_fn(|| spare(shared, want)).take(MORE).collect();
         let first = if more.is_empty() { segment } else { (at + shared.parts.size).min(segment) };
-        let whole = Blob::whole(blob.digest.clone(), blob.size);
+        let whole = network::whole(blob);
         let mut body = want.repository.blob(Blob { offset: at, end: first, ..whole.clone() }).await?;
         if !body.is_ranged() {
             drop(more);

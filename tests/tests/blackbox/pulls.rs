@@ -1,0 +1,103 @@
+//! What a pull leaves: the same records as Go's, and, when a `kill -9` ends it in the middle, what the next one goes on
+//! from.
+
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::Duration;
+
+use tests::bed::BUSYBOX;
+use tests::image::{Image, busybox, digest};
+use tests::layer::Layer;
+use tests::leaks::entries;
+use tests::{Ctr, Daemon, Impl, Registry, image};
+
+/// What is recorded after a pull: digests with their labels, snapshots with their parents.
+#[test]
+fn a_pull_leaves_what_gos_leaves() {
+    let registry = Registry::open();
+    let reference = registry.name("team/app:1");
+    let source = Daemon::start(Impl::Go, Impl::Go);
+    source.ctr(Impl::Go).ok(&format!("images import --local {}", image::busybox_archive().display()));
+    source.ctr(Impl::Go).ok(&format!("images push --plain-http {reference} {BUSYBOX}"));
+    source.ctr(Impl::Go).ok(&format!("images rm --sync {BUSYBOX}"));
+    let recorded = |daemon: &Daemon| {
+        let ctr = daemon.ctr(Impl::Go);
+        ctr.ok(&format!("images pull --plain-http {reference}"));
+        (rows(&ctr, "content ls", &[0, 1], 4), rows(&ctr, "snapshots ls", &[0, 1, 2], 3), ctr.ok("images ls"))
+    };
+    let go = recorded(&source);
+    let ours = Daemon::start(Impl::Ours, Impl::Ours);
+    assert_eq!(recorded(&ours), go);
+    for daemon in [source, ours] {
+        daemon.ctr(Impl::Go).ok(&format!("images rm --sync {reference}"));
+        daemon.finish();
+    }
+}
+
+/// Chosen columns of a table, and what follows column `rest`, sorted (labels come in no order).
+fn rows(ctr: &Ctr, command: &str, columns: &[usize], rest: usize) -> BTreeMap<Vec<String>, Vec<String>> {
+    let table = ctr.ok(command);
+    let lines = table.lines().skip(1).map(|line| {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let chosen = columns.iter().filter_map(|&column| words.get(column).cloned()).collect();
+        let labels = words.iter().skip(rest).flat_map(|words| words.split(',')).filter(|word| word.contains('='));
+        let mut labels: Vec<String> = labels.map(str::to_owned).collect();
+        labels.sort();
+        (chosen, labels)
+    });
+    lines.collect()
+}
+
+/// When the daemon is killed, counted from the begin of a pull.
+const DELAYS: [u64; 10] = [10, 30, 60, 100, 140, 190, 250, 320, 400, 500];
+
+#[test]
+fn a_killed_pull_goes_on_where_it_was() {
+    let mut daemon = Daemon::start(Impl::Ours, Impl::Ours);
+    let registry = Registry::open();
+    let reference = registry.name("team/big:1");
+    let mut image = busybox("example.com/test/big:1");
+    for seed in 0..4 {
+        let noise = crate::crash::noise(seed, 12 << 20);
+        image.layers.push(Layer::new().file(&format!("noise{seed}"), 0o644, &noise).finish());
+    }
+    push(&daemon, &image, &reference);
+    let pull = format!("images pull --plain-http {reference}");
+    for delay in DELAYS {
+        let mut child = daemon.ctr(Impl::Ours).command(&pull).spawn().unwrap();
+        sleep(Duration::from_millis(delay));
+        daemon.kill();
+        child.wait().unwrap();
+        daemon.restart();
+    }
+    let ctr = daemon.ctr(Impl::Ours);
+    ctr.ok(&pull);
+    let check = ctr.ok("images check");
+    assert!(check.contains("complete") && check.contains("true"), "{check}");
+    for path in entries(&daemon.root().join("io.containerd.content.v1.content/blobs/sha256")) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(digest(&std::fs::read(&path).unwrap()), format!("sha256:{name}"), "a blob in place is whole");
+    }
+    let left = ctr.names("snapshots ls");
+    let committed = left.iter().filter(|key| key.starts_with("sha256:")).count();
+    assert_eq!(committed, image.layers.len(), "{left:?}");
+    // Leases of the killed pulls hold what those began.
+    for lease in ctr.names("leases ls") {
+        ctr.ok(&format!("leases rm --sync {lease}"));
+    }
+    let left = ctr.names("snapshots ls");
+    assert_eq!(left.len(), image.layers.len(), "{left:?}");
+    ctr.ok(&format!("images rm --sync {reference}"));
+    assert!(ctr.names("content ls").is_empty());
+    daemon.finish();
+}
+
+/// Brings `image` into the registry, and leaves nothing of it in the store.
+fn push(daemon: &Daemon, image: &Image, reference: &str) {
+    let ctr = daemon.ctr(Impl::Ours).in_namespace(&format!("{}-source", daemon.namespace()));
+    let archive = daemon.dir().join("image.tar");
+    std::fs::write(&archive, image.oci_archive()).unwrap();
+    ctr.ok(&format!("images import --local --no-unpack {}", archive.display()));
+    ctr.ok(&format!("images push --plain-http {reference} {}", image.name));
+    ctr.ok(&format!("images rm --sync {}", image.name));
+}
