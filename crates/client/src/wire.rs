@@ -1,7 +1,7 @@
 //! Conversions between wire messages and what this crate and its callers speak.
 
 use crate::oci::Descriptor;
-use model::{Digest, Result, Timestamp};
+use model::{Digest, Error, Result, Timestamp};
 use proto::api::containerd::types;
 
 /// A descriptor as messages carry it: without platform and URLs.
@@ -31,6 +31,12 @@ pub fn timestamp_from_wire(timestamp: Option<&prost_types::Timestamp>) -> Timest
         seconds: time.seconds,
         nanos: u32::try_from(time.nanos).unwrap_or(0),
     })
+}
+
+/// The records of a list, which its message holds encoded.
+pub fn decode_all<M: prost::Message + Default>(records: &[Vec<u8>]) -> Result<Vec<M>> {
+    let decoded = records.iter().map(|record| M::decode(record.as_slice())).collect::<std::result::Result<_, _>>();
+    decoded.map_err(|error| Error::internal("a record of a list does not decode").caused_by(error))
 }
 
 /// `message` as an `Any` under its bare name, as containerd writes it.

@@ -42,6 +42,13 @@ pub(crate) const API: &[Delta] = &[
     Field("containerd.runc.v1.CheckpointOptions", "parent_path", 10, Scalar(Type::String)),
 ];
 
+/// The same bytes on the wire: whoever lists thousands of records encodes each as it is read, and need not hold
+/// them all.
+pub(crate) const ENCODED: &[Delta] = &[
+    Retype("containerd.services.containers.v1.ListContainersResponse", "containers", Repeated(Type::Bytes)),
+    Retype("containerd.services.images.v1.ListImagesResponse", "images", Repeated(Type::Bytes)),
+];
+
 pub(crate) const SHIM: &[Delta] = &[];
 
 const RUNTIME: &str = "runtime.v1.RuntimeService";

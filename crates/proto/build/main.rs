@@ -81,6 +81,7 @@ fn api(sources: &sources::Sources, grpc: bool) {
     deltas::apply(&mut set, deltas::API);
     // The set as reflection serves it; the generator needs no source locations.
     fs::write(out("").join("api.descriptors"), set.encode_to_vec()).expect("write descriptor set");
+    deltas::apply(&mut set, deltas::ENCODED);
     let mut config = config("api.rs");
     // Content travels in chunks of a megabyte: `Bytes` spares a copy of each.
     config.bytes([".containerd.services.content.v1", ".containerd.types.transfer.Data"]);

@@ -17,20 +17,25 @@ impl Store {
         found.ok_or_else(|| Error::not_found(format!("container {id:?} in namespace {:?}", scope.namespace.as_str())))
     }
 
-    /// The containers that match, by id. The specs of others are not copied.
+    /// The containers that match, by id.
     pub fn list_containers(&self, scope: &Scope, filter: &Filter) -> Result<Vec<Container>> {
         let mut containers = Vec::new();
+        self.each_container(scope, filter, |container| containers.push(container))?;
+        Ok(containers)
+    }
+
+    /// Visits the containers that match, by id. The specs of others are not copied.
+    pub fn each_container(&self, scope: &Scope, filter: &Filter, mut visit: impl FnMut(Container)) -> Result<()> {
         self.core.db.read()?.each(&Key::prefix(Kind::Container, &[scope.namespace.as_str()]), |path, value| {
             let id = path.last().copied().unwrap_or_default();
             let mut from = Decoder::versioned(Container::VERSION, value)?;
             let mut container = decode_head(id, &mut from)?;
             if filter.matches(&container) {
                 decode_tail(&mut container, &mut from)?;
-                containers.push(container);
+                visit(container);
             }
             Ok(())
-        })?;
-        Ok(containers)
+        })
     }
 
     /// Creates a container record.

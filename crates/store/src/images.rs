@@ -21,14 +21,19 @@ impl Store {
     /// The images that match, by name.
     pub fn list_images(&self, scope: &Scope, filter: &Filter) -> Result<Vec<Image>> {
         let mut images = Vec::new();
+        self.each_image(scope, filter, |image| images.push(image))?;
+        Ok(images)
+    }
+
+    /// Visits the images that match, by name.
+    pub fn each_image(&self, scope: &Scope, filter: &Filter, mut visit: impl FnMut(Image)) -> Result<()> {
         self.core.db.read()?.each(&Key::prefix(Kind::Image, &[scope.namespace.as_str()]), |path, value| {
             let image = Image::from_bytes(path.last().copied().unwrap_or_default(), value)?;
             if filter.matches(&image) {
-                images.push(image);
+                visit(image);
             }
             Ok(())
-        })?;
-        Ok(images)
+        })
     }
 
     /// Creates an image. Its times are now, or `at` (`source_date_epoch`).

@@ -5,6 +5,7 @@ use super::{
     scope::scoped,
 };
 use model::{Container, Error, Filter};
+use prost::Message as _;
 use proto::{
     api::containerd::services::containers::v1::{self as api, containers_server},
     convert::{mask_from_wire, status},
@@ -15,14 +16,6 @@ use tonic::{Request, Response, Status, async_trait};
 /// The service over its store.
 #[derive(Debug)]
 pub(crate) struct Containers(pub(crate) Store);
-
-impl Containers {
-    async fn find(&self, request: Request<api::ListContainersRequest>) -> Result<Vec<Container>, Status> {
-        let (scope, request) = scoped(request)?;
-        let store = self.0.clone();
-        blocking(move || store.list_containers(&scope, &Filter::parse(&request.filters)?)).await
-    }
-}
 
 fn container(wire: Option<api::Container>) -> Result<Container, Status> {
     let wire = wire.filter(|container| !container.id.is_empty());
@@ -47,19 +40,26 @@ impl containers_server::Containers for Containers {
         &self,
         request: Request<api::ListContainersRequest>,
     ) -> Result<Response<api::ListContainersResponse>, Status> {
-        let containers = self.find(request).await?.into_iter().map(Into::into).collect();
-        Ok(Response::new(api::ListContainersResponse { containers }))
+        let (scope, request) = scoped(request)?;
+        let store = self.0.clone();
+        let containers = blocking(move || {
+            let mut containers = Vec::new();
+            let filter = Filter::parse(&request.filters)?;
+            let encoded = |container| api::Container::from(container).encode_to_vec();
+            store.each_container(&scope, &filter, |container| containers.push(encoded(container)))?;
+            Ok(containers)
+        });
+        Ok(Response::new(api::ListContainersResponse { containers: containers.await? }))
     }
 
     async fn list_stream(
         &self,
         request: Request<api::ListContainersRequest>,
     ) -> Result<Response<Self::ListStreamStream>, Status> {
-        let messages = self
-            .find(request)
-            .await?
-            .into_iter()
-            .map(|container| Ok(api::ListContainerMessage { container: Some(container.into()) }));
+        let (scope, request) = scoped(request)?;
+        let store = self.0.clone();
+        let found = blocking(move || store.list_containers(&scope, &Filter::parse(&request.filters)?)).await?;
+        let messages = found.into_iter().map(|found| Ok(api::ListContainerMessage { container: Some(found.into()) }));
         Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
     }
 

@@ -2,6 +2,7 @@
 
 use super::{reply::blocking, scope::scoped};
 use model::{Error, Filter, Image, Timestamp};
+use prost::Message as _;
 use proto::{
     api::containerd::{
         services::images::v1::{self as api, images_server},
@@ -50,8 +51,13 @@ impl images_server::Images for Images {
     ) -> Result<Response<api::ListImagesResponse>, Status> {
         let (scope, request) = scoped(request)?;
         let store = self.0.clone();
-        let images = blocking(move || store.list_images(&scope, &Filter::parse(&request.filters)?)).await?;
-        Ok(Response::new(api::ListImagesResponse { images: images.into_iter().map(Into::into).collect() }))
+        let images = blocking(move || {
+            let mut images = Vec::new();
+            let filter = Filter::parse(&request.filters)?;
+            store.each_image(&scope, &filter, |image| images.push(api::Image::from(image).encode_to_vec()))?;
+            Ok(images)
+        });
+        Ok(Response::new(api::ListImagesResponse { images: images.await? }))
     }
 
     async fn create(

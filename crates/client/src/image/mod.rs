@@ -7,10 +7,10 @@ pub use choose::{ImageContent, Platforms};
 pub use walk::{Listing, MAX_INDEX_DEPTH, check_depth, descend};
 
 use crate::oci::{Descriptor, Kind};
-use crate::{Client, Reply, descriptor_from_wire};
+use crate::{Client, Reply, decode_all, descriptor_from_wire};
 use bytes::Bytes;
 use model::{Error, Result};
-use proto::api::containerd::services::images::v1::{GetImageRequest, Image};
+use proto::api::containerd::services::images::v1::{GetImageRequest, Image, ListImagesRequest};
 
 /// Where small documents are found by their descriptors: the content store, or an archive being imported.
 #[allow(async_fn_in_trait, reason = "used on one thread")]
@@ -24,6 +24,12 @@ impl Client {
     pub async fn image(&self, name: &str) -> Result<Image> {
         let reply = self.images().get(GetImageRequest { name: name.to_owned() }).await.reply()?;
         reply.image.ok_or_else(|| Error::internal(format!("image {name:?}: the daemon's answer has no image")))
+    }
+
+    /// The records of images that a filter matches; of all, without one.
+    pub async fn list_images(&self, filters: Vec<String>) -> Result<Vec<Image>> {
+        let reply = self.images().list(ListImagesRequest { filters }).await.reply();
+        reply.and_then(|reply| decode_all(&reply.images)).map_err(|error| error.context("failed to list images"))
     }
 
     /// What image `name` points to.

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::{Output, Table, line, print_json};
 use clap::Args;
-use client::{Client, Reply as _, error_of};
+use client::{Client, Reply as _, decode_all, error_of};
 use model::{Error, Kind, Result};
 use proto::api::containerd::services::containers::v1::{Container, ListContainersRequest};
 
@@ -57,7 +57,8 @@ pub(crate) async fn list(client: &Client, filters: Vec<String>) -> Result<Vec<Co
     .await;
     match streamed {
         Err(error) if error.kind() == Kind::Unimplemented => {
-            Ok(client.containers().list(ListContainersRequest { filters }).await.reply()?.containers)
+            let reply = client.containers().list(ListContainersRequest { filters }).await.reply()?;
+            decode_all(&reply.containers)
         }
         result => result,
     }

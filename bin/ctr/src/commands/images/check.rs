@@ -1,6 +1,5 @@
 //! `ctr images check`
 
-use super::list::list;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::flags::SnapshotterFlag;
@@ -40,7 +39,7 @@ struct Found {
 impl Check {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        let images = list(&client, self.filters).await?;
+        let images = client.list_images(self.filters).await?;
         let unpacker = Unpacker::new(&client, self.snapshotter.name(), false, Arc::new(Silent)).await?;
         let (mut table, mut documents, mut failed) = (Table::narrow(), Vec::new(), false);
         table.row(["REF", "TYPE", "DIGEST", "STATUS", "SIZE", "UNPACKED"]);

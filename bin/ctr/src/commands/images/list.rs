@@ -5,9 +5,8 @@ use crate::failure::Outcome;
 use crate::flags::joined;
 use crate::output::{Output, Table, bytes, complain, line, print_json, timestamp_nanos};
 use clap::Args;
-use client::{Client, Reply as _};
-use model::Result;
-use proto::api::containerd::services::images::v1::{Image, ListImagesRequest};
+use client::Client;
+use proto::api::containerd::services::images::v1::Image;
 use serde_json::{Value, json};
 
 /// Flags of `ctr images list`.
@@ -26,7 +25,7 @@ pub(crate) struct List {
 impl List {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        let images = list(&client, self.filters).await?;
+        let images = client.list_images(self.filters).await?;
         if self.quiet && !self.output.is_json() {
             return images.iter().try_for_each(|image| line(&image.name));
         }
@@ -45,12 +44,6 @@ impl List {
         }
         if self.output.is_json() { print_json(&documents) } else { table.print() }
     }
-}
-
-/// Every image that a filter matches.
-pub(super) async fn list(client: &Client, filters: Vec<String>) -> Result<Vec<Image>> {
-    let reply = client.images().list(ListImagesRequest { filters }).await.reply();
-    Ok(reply.map_err(|error| error.context("failed to list images"))?.images)
 }
 
 /// Size and platforms. An image that lacks content is listed all the same.

@@ -1,6 +1,5 @@
 //! `ctr images prune`
 
-use super::list::list;
 use crate::commands::containers;
 use crate::context::Context;
 use crate::failure::Outcome;
@@ -25,7 +24,7 @@ impl Prune {
             return Ok(());
         }
         let client = context.connect().await?;
-        let images = list(&client, Vec::new()).await?;
+        let images = client.list_images(Vec::new()).await?;
         let containers = containers::list::list(&client, Vec::new()).await?;
         let used: HashSet<String> = containers.into_iter().map(|container| container.image).collect();
         let unused: Vec<String> =

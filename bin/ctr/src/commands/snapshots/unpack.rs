@@ -5,9 +5,8 @@ use crate::failure::Outcome;
 use crate::flags::SnapshotterFlag;
 use crate::output::line;
 use clap::Args;
-use client::{Client, Platforms, Reply as _, Silent, Unpacker};
+use client::{Client, Platforms, Silent, Unpacker};
 use model::{Digest, Error};
-use proto::api::containerd::services::images::v1::ListImagesRequest;
 use std::sync::Arc;
 
 /// Flags of `ctr snapshots unpack`.
@@ -26,7 +25,7 @@ impl Unpack {
     pub(super) async fn run(self, target: &Target) -> Outcome {
         let digest: Digest = self.digest.parse()?;
         let filters = vec![format!("target.digest=={digest}")];
-        let images = target.client.images().list(ListImagesRequest { filters }).await.reply()?.images;
+        let images = target.client.list_images(filters).await?;
         let image = images.first().ok_or_else(|| {
             Error::not_found(format!("manifest not found: no image points to {digest} (see `ctr images ls`)"))
         })?;
