@@ -99,7 +99,7 @@ async fn serve(config: Config) -> Result<()> {
     tracing::info!(address = config.plugins.grpc.socket.address, "serving...");
     let (stop, stopped) = watch::channel(false);
     let clients = tokio::spawn(grpc::serve(main_socket, router.clone(), stopped, DRAIN));
-    tokio::spawn(memory::trim_when_idle(router.clone()));
+    tokio::spawn(memory::shrink_when_idle(router.clone()));
     systemd::ready();
     tracing::info!("containerd successfully booted in {:.6}s", started.elapsed().as_secs_f64());
 

@@ -5,6 +5,8 @@ pub mod fifo;
 pub mod fsync;
 #[allow(unsafe_code, reason = "mount_setattr, and a process that carries a user namespace")]
 pub mod idmap;
+#[allow(unsafe_code, reason = "madvise on a range of memory")]
+pub mod image;
 #[allow(unsafe_code, reason = "mallopt and malloc_trim")]
 pub mod malloc;
 #[allow(unsafe_code, reason = "threads with a working directory or mounts of their own")]
