@@ -1,47 +1,60 @@
-//! Listing ten thousand records over gRPC.
+//! Listing records over gRPC: ten thousand, and fewer to see how the cost grows.
 
 use std::time::Instant;
 
 use proto::api::containerd::services::containers::v1::{Container, CreateContainerRequest, container::Runtime};
 use proto::api::containerd::services::images::v1::{CreateImageRequest, Image};
 use proto::api::containerd::types::Descriptor;
+use tests::Daemon;
 use tests::api::Api;
 
 use crate::table::Table;
 
-const RECORDS: usize = 10_000;
+/// How many records there are, each number in a namespace of its own, with the ratio wanted.
+const SIZES: [(usize, Option<f64>); 3] = [(100, None), (1_000, None), (10_000, Some(0.5))];
 const CREATORS: usize = 16;
 const ROUNDS: usize = 9;
 
-/// What is listed, by which method, and a name that must be in the reply. The reply is not decoded: that is the
-/// client's work.
-const LISTS: [(&str, &str, &str); 2] = [
-    ("list 10,000 containers", "/containerd.services.containers.v1.Containers/List", "container-9999"),
-    ("list 10,000 images", "/containerd.services.images.v1.Images/List", "image-9999:1"),
+/// What is listed, and by which method.
+const LISTS: [(&str, &str); 2] = [
+    ("container", "/containerd.services.containers.v1.Containers/List"),
+    ("image", "/containerd.services.images.v1.Images/List"),
 ];
 
 pub(crate) fn run(table: &mut Table) {
     let daemons = crate::SIDES.map(crate::daemon);
-    for daemon in &daemons {
+    let apis = SIZES.map(|(records, _)| daemons.each_ref().map(|daemon| connect(daemon, records)));
+    for (daemon, (records, _)) in daemons.iter().flat_map(|daemon| SIZES.map(|size| (daemon, size))) {
         std::thread::scope(|scope| {
             for creator in 0..CREATORS {
-                let api = Api::connect(&daemon.socket(), daemon.namespace());
-                scope.spawn(move || (creator..RECORDS).step_by(CREATORS).for_each(|count| create(&api, count)));
+                let api = connect(daemon, records);
+                scope.spawn(move || (creator..records).step_by(CREATORS).for_each(|count| create(&api, count)));
             }
         });
     }
-    let apis = daemons.each_ref().map(|daemon| Api::connect(&daemon.socket(), daemon.namespace()));
     for _ in 0..ROUNDS {
-        for (side, api) in crate::SIDES.iter().zip(&apis) {
-            for (what, method, last) in LISTS {
-                let start = Instant::now();
-                let reply = api.raw(method, b"").expect("list");
-                let took = start.elapsed().as_secs_f64() * 1e3;
-                assert!(reply.windows(last.len()).any(|part| part == last.as_bytes()), "{what}: the last one is there");
-                table.add(*side, what, "ms", Some(0.5), took);
+        for ((records, goal), apis) in SIZES.iter().zip(&apis) {
+            for (side, api) in crate::SIDES.iter().zip(apis) {
+                for (what, method) in LISTS {
+                    let took = list(api, method, &format!("{what}-{}", records - 1));
+                    table.add(*side, &format!("list {records} {what}s"), "ms", *goal, took);
+                }
             }
         }
     }
+}
+
+fn connect(daemon: &Daemon, records: usize) -> Api {
+    Api::connect(&daemon.socket(), &format!("{}-{records}", daemon.namespace()))
+}
+
+/// Lists in milliseconds; `last` must be in the reply. It is not decoded: that is the client's work.
+fn list(api: &Api, method: &'static str, last: &str) -> f64 {
+    let start = Instant::now();
+    let reply = api.raw(method, b"").expect("list");
+    let took = start.elapsed().as_secs_f64() * 1e3;
+    assert!(reply.windows(last.len()).any(|part| part == last.as_bytes()), "{last} is listed");
+    took
 }
 
 /// A container and an image of the usual size, less the specification.

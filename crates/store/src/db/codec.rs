@@ -136,7 +136,11 @@ impl<'a> Decoder<'a> {
     }
 
     pub(crate) fn map<V>(&mut self, mut value: impl FnMut(&mut Self) -> Result<V>) -> Result<BTreeMap<String, V>> {
-        (0..self.number()?).map(|_| Ok((self.text()?, value(self)?))).collect()
+        let mut map = BTreeMap::new();
+        for _ in 0..self.number()? {
+            map.insert(self.text()?, value(self)?);
+        }
+        Ok(map)
     }
 
     pub(crate) fn labels(&mut self) -> Result<Labels> {
