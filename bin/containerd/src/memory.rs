@@ -3,20 +3,22 @@
 use crate::grpc::Router;
 use std::time::Duration;
 
-/// How often it is looked whether work has ended.
+/// When it is first looked whether work has ended: most often the start is over by then.
+const START: Duration = Duration::from_secs(1);
+/// How often it is looked from then on.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Shrinks now, and a moment after the last of each burst of requests, for as long as we run.
+/// Shrinks a moment after the start, and after the last of each burst of requests, for as long as we run.
 pub(crate) async fn shrink_when_idle(router: Router) {
-    shrink().await;
-    let mut shrunk_at = 0;
+    let (mut pause, mut shrunk_at) = (START, None);
     loop {
-        tokio::time::sleep(PERIOD).await;
-        let served = router.served();
+        tokio::time::sleep(pause).await;
+        let served = Some(router.served());
         if served != shrunk_at && router.busy() == 0 {
             shrunk_at = served;
             shrink().await;
         }
+        pause = PERIOD;
     }
 }
 
