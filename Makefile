@@ -39,8 +39,9 @@ test: ## Pass all tests: units, black-box tests beside Go containerd, the demons
 	scripts/demo.sh $(TEST_DIR) $(SHIM)
 
 .PHONY: test-vm
-test-vm: ## Only the tests in a virtual machine: power cuts, cgroup v2
+test-vm: ## Only the tests in a virtual machine: power cuts, cgroup v2 with runc and crun, checkpoints
 	scripts/packages.sh build vm
+	scripts/peers.sh target/peers
 	scripts/kernel.sh target/kernel
 	$(MAKE) shim
 	$(CARGO) build --profile $(TEST_PROFILE) -p containerd -p ctr

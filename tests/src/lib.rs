@@ -12,6 +12,7 @@
 )]
 
 pub mod api;
+pub mod bare;
 pub mod bed;
 pub mod content;
 pub mod ctr;

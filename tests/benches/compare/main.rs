@@ -15,6 +15,7 @@ mod ingest;
 mod list;
 mod memory;
 mod pull;
+mod scale;
 mod table;
 mod task;
 mod unpack;
@@ -28,7 +29,7 @@ const SIDES: [Impl; 2] = [Impl::Ours, Impl::Go];
 /// One benchmark: its name and what measures it.
 type Benchmark = (&'static str, fn(&mut Table));
 
-const BENCHMARKS: [Benchmark; 7] = [
+const BENCHMARKS: [Benchmark; 8] = [
     ("memory", memory::run),
     ("unpack", unpack::run),
     ("pull", pull::run),
@@ -36,6 +37,7 @@ const BENCHMARKS: [Benchmark; 7] = [
     ("list", list::run),
     ("task", task::run),
     ("shim", memory::shims),
+    ("scale", scale::run),
 ];
 
 /// A daemon with its own shim and nothing but the defaults.

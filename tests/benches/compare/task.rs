@@ -31,15 +31,15 @@ pub(crate) fn run(table: &mut Table) {
     for round in 0..ROUNDS {
         for (side, api) in crate::SIDES.iter().zip(&apis) {
             let took = timed(|| task(api, "true0"));
-            table.add(*side, "create + start + wait + delete of `true`", "ms", Some(0.8), took);
+            table.add(*side, "create + start + wait + delete of `true`", "ms", Some(0.6), took);
             let took = timed(|| exec(api, &format!("exec{round}")));
-            table.add(*side, "exec + start + wait + delete of `true`", "ms", None, took);
+            table.add(*side, "exec + start + wait + delete of `true`", "ms", Some(0.7), took);
         }
     }
     for _ in 0..3 {
         for (side, daemon) in crate::SIDES.iter().zip(&daemons) {
             let took = timed(|| in_parallel(daemon)) / (CLIENTS * EACH) as f64;
-            table.add(*side, "the same task, 8 clients, each", "ms", Some(0.8), took);
+            table.add(*side, "the same task, 8 clients, each", "ms", Some(0.59), took);
         }
     }
     for daemon in &daemons {

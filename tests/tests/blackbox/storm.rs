@@ -4,8 +4,7 @@
 //! started, and each task's events in order. `CONTAINERD_STORM=full` runs 1,000 containers over 10 kills.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{scope, sleep};
@@ -13,15 +12,12 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use proto::api::containerd::events::{TaskCreate, TaskDelete, TaskExit, TaskStart};
-use proto::api::containerd::services::containers::v1::{Container, CreateContainerRequest, container::Runtime};
+use proto::api::containerd::services::containers::v1::CreateContainerRequest;
 use proto::api::containerd::services::events::v1::SubscribeRequest;
-use proto::api::containerd::services::tasks::v1::{
-    CreateTaskRequest, DeleteTaskRequest, GetRequest, StartRequest, WaitRequest,
-};
-use proto::api::containerd::types::{Envelope, Mount};
-use serde_json::json;
+use proto::api::containerd::services::tasks::v1::{DeleteTaskRequest, GetRequest, StartRequest, WaitRequest};
+use proto::api::containerd::types::Envelope;
 use tests::api::Api;
-use tests::{Bed, Impl, PATIENCE, Row};
+use tests::{Bed, Impl, PATIENCE, Row, bare};
 use tonic::{Code, Status};
 
 /// Containers and kills of the daemon.
@@ -42,7 +38,7 @@ type Task = (String, u32);
 fn storm(bed: &mut Bed) {
     let full = std::env::var("CONTAINERD_STORM").is_ok_and(|value| value == "full");
     let (count, kills) = if full { FULL } else { USUAL };
-    let rootfs = rootfs(bed.daemon.dir());
+    let rootfs = bare::rootfs(bed.daemon.dir(), &["true"]);
     let (socket, namespace) = (bed.daemon.socket(), bed.daemon.namespace().to_owned());
     let (started, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (ran, done) = (Mutex::new(Vec::<Task>::new()), AtomicBool::new(false));
@@ -105,15 +101,6 @@ fn storm(bed: &mut Bed) {
     for chunk in ids.lines().collect::<Vec<_>>().chunks(100) {
         bed.ctr().ok(&format!("containers rm {}", chunk.join(" ")));
     }
-}
-
-fn rootfs(dir: &Path) -> PathBuf {
-    let rootfs = dir.join("shared-rootfs");
-    for name in ["bin", "proc", "dev"] {
-        fs::create_dir_all(rootfs.join(name)).unwrap();
-    }
-    fs::copy("/bin/busybox", rootfs.join("bin/true")).unwrap();
-    rootfs
 }
 
 /// Collects the events of tasks until `done`; comes back whenever the daemon does.
@@ -180,7 +167,7 @@ impl Client<'_> {
 
     /// Records, creates, starts, awaits and deletes a container; the pid that ran.
     fn run(&mut self, id: &str, rootfs: &Path) -> u32 {
-        let container = container(id, self.namespace);
+        let container = bare::container(id, self.namespace, &["/bin/true"]);
         let request = CreateContainerRequest { container: Some(container) };
         allow(self.ask(|api| api.call(api.containers().create(request.clone()))).map(drop), Code::AlreadyExists);
         let pid = self.start(id, rootfs);
@@ -193,13 +180,7 @@ impl Client<'_> {
     }
 
     fn start(&mut self, id: &str, rootfs: &Path) -> u32 {
-        let mount = Mount {
-            r#type: "bind".into(),
-            source: rootfs.display().to_string(),
-            options: vec!["rbind".into(), "ro".into()],
-            ..Mount::default()
-        };
-        let create = CreateTaskRequest { container_id: id.to_owned(), rootfs: vec![mount], ..Default::default() };
+        let create = bare::create(id, rootfs);
         let start = StartRequest { container_id: id.to_owned(), exec_id: String::new() };
         let get = GetRequest { container_id: id.to_owned(), exec_id: String::new() };
         for _ in 0..20 {
@@ -229,28 +210,5 @@ fn is_cut(status: &Status) -> bool {
 fn allow(result: Result<(), Status>, code: Code) {
     if let Err(status) = result {
         assert_eq!(status.code(), code, "{status}");
-    }
-}
-
-fn container(id: &str, namespace: &str) -> Container {
-    let spaces: Vec<_> = ["pid", "ipc", "mount"].iter().map(|kind| json!({ "type": kind })).collect();
-    let spec = json!({
-        "ociVersion": "1.0.2",
-        "process": { "user": { "uid": 0, "gid": 0 }, "args": ["/bin/true"], "cwd": "/" },
-        "root": { "path": "rootfs" },
-        "mounts": [
-            { "destination": "/proc", "type": "proc", "source": "proc" },
-            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs" },
-        ],
-        "linux": { "cgroupsPath": format!("/{namespace}/{id}"), "namespaces": spaces },
-    });
-    Container {
-        id: id.to_owned(),
-        runtime: Some(Runtime { name: "io.containerd.runc.v2".into(), options: None }),
-        spec: Some(prost_types::Any {
-            type_url: "types.containerd.io/opencontainers/runtime-spec/1/Spec".into(),
-            value: spec.to_string().into_bytes(),
-        }),
-        ..Container::default()
     }
 }
