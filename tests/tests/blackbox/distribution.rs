@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
+use tests::content::{stat, write};
 use tests::image::{self, Image, media};
 use tests::registry::USER;
 use tests::{Bed, Ctr, Impl, Registry, matrix};
 
 matrix! { storage:
     push_and_pull, push_and_pull_by_ctr_itself, passwords, content_fetch, single_objects, platforms, uncompressed,
-    a_mirror_of_a_hosts_directory, what_is_not_there,
+    a_mirror_of_a_hosts_directory, what_is_not_there, an_interrupted_fetch_goes_on, layers_compressed_on_their_way_in,
 }
 
 /// The digests of the small image's manifest, configuration and layers.
@@ -221,6 +222,44 @@ fn a_mirror_of_a_hosts_directory(bed: &mut Bed) {
         assert_eq!(target(&ctr, "registry.example/app:1"), parts().0);
         ctr.ok("images rm --sync registry.example/app:1");
     }
+}
+
+fn an_interrupted_fetch_goes_on(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let (remote, blobs) = (registry.name("half:1"), image::busybox(BUSYBOX).blobs());
+    ctr.ok(&format!("images push --plain-http {remote} {image}"));
+    ctr.ok(&format!("images rm --sync {image}"));
+    // What an earlier attempt has left, under the name that every client of containerd gives it.
+    let layer = &blobs.layers[0];
+    let ingest = format!("layer-{}", image::digest(layer));
+    bed.api().write(vec![stat(&ingest), write(&ingest, 0, &layer[..100_000])]).unwrap();
+    ctr.ok(&format!("content fetch --plain-http {remote}"));
+    let stored = { ctr.command(&format!("content get {}", image::digest(layer))) }.output().unwrap().stdout;
+    assert!(stored == *layer, "the halves fit");
+    assert!(!ctr.ok("content active").contains(&ingest));
+    if bed.row.ctr == Impl::Ours {
+        ctr.ok(&format!("images rm --sync {remote}"));
+        bed.api().write(vec![stat(&ingest), write(&ingest, 0, &layer[..100_000])]).unwrap();
+        let out = ctr.run(&format!("content fetch --http-dump --plain-http {remote}"));
+        assert!(out.code == 0 && out.stderr.contains("bytes=100000-"), "only the rest was asked for: {out:?}");
+    }
+}
+
+fn layers_compressed_on_their_way_in(bed: &mut Bed) {
+    let archive = bed.daemon.dir().join("plain.tar");
+    fs::write(&archive, image::busybox("example.com/from/docker:2").docker_archive()).unwrap();
+    let ctr = bed.ctr();
+    ctr.ok(&format!("images import --compress-blobs {}", archive.display()));
+    assert_eq!(ctr.names("images ls"), ["example.com/from/docker:2"]);
+    let digest = target(&ctr, "example.com/from/docker:2");
+    let manifest: Value = serde_json::from_str(&ctr.ok(&format!("content get {digest}"))).unwrap();
+    for layer in manifest["layers"].as_array().unwrap() {
+        assert!(layer["mediaType"].as_str().unwrap().ends_with("gzip"), "{layer}");
+        let bytes =
+            { ctr.command(&format!("content get {}", layer["digest"].as_str().unwrap())) }.output().unwrap().stdout;
+        assert!(bytes.starts_with(&[0x1f, 0x8b]), "{layer}");
+    }
+    assert_eq!(ctr.names("snapshots ls").len(), 3);
 }
 
 fn what_is_not_there(bed: &mut Bed) {

@@ -1,5 +1,7 @@
 //! `ctr images import`
 
+mod transfer;
+
 use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
@@ -41,10 +43,10 @@ pub(crate) struct Import {
     /// Skip unpacking the images, cannot be used with --discard-unpacked-layers
     #[arg(long)]
     no_unpack: bool,
-    /// Run import locally rather than through transfer API (which is always so)
+    /// Run import locally rather than through transfer API (which is so unless --compress-blobs is given)
     #[arg(long)]
     local: bool,
-    /// Compress uncompressed blobs when creating manifest (not yet supported)
+    /// Compress uncompressed blobs when creating manifest (Docker format only); done by the transfer API
     #[arg(long)]
     compress_blobs: bool,
     /// Allow the garbage collector to clean layers up from the content store after unpacking
@@ -71,6 +73,9 @@ impl Import {
         let input = open(&self.file)?;
         let client = context.connect().await?;
         let what = if self.file == "-" { "stdin" } else { &self.file };
+        if self.compress_blobs {
+            return self.transfer(&client, what, input).await;
+        }
         let board = Arc::new(Board::new("storing", self.output.is_json()));
         let imported =
             client.under_lease(async |client: Client| self.import(&client, what, input, board.clone()).await).await;
@@ -114,9 +119,6 @@ impl Import {
         }
         if self.skip_digest_for_named && !self.digests {
             return Err(Error::invalid_argument("--skip-digest-for-named must be specified with --digests option"));
-        }
-        if self.compress_blobs {
-            return Err(Error::unimplemented("--compress-blobs is not yet supported"));
         }
         Ok(())
     }

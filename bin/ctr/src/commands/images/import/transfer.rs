@@ -1,0 +1,60 @@
+//! An import done by the daemon, for what only it does: compressing layers on their way in.
+
+use super::Import;
+use crate::commands::progress::Board;
+use crate::failure::Outcome;
+use crate::flags::labels;
+use client::oci::Platform;
+use client::transfer::{Archive, Endpoint, Naming, Store, Unpack};
+use client::{Chunks, Client};
+use model::{Error, Result};
+use std::fs::File;
+
+impl Import {
+    /// Sends the archive to the daemon's Transfer service.
+    pub(super) async fn transfer(&self, client: &Client, what: &str, input: File) -> Outcome {
+        let store = self.store()?;
+        let archive = Archive { bytes: Chunks::of_reader(what, input), compress: self.compress_blobs };
+        let board = Board::new("storing", self.output.is_json());
+        let imported = client.transfer(Endpoint::Import(archive), Endpoint::Store(store), &board).await;
+        board.finish();
+        imported.map_err(|error| error.context(format!("import {what}")))?;
+        board.summary()
+    }
+
+    fn store(&self) -> Result<Store> {
+        // What the service has no words for.
+        for (given, flag) in [
+            (self.local, "--local"),
+            (self.discard_unpacked_layers, "--discard-unpacked-layers"),
+            (self.sync_fs, "--sync-fs"),
+            (self.output.is_json(), "--output"),
+        ] {
+            if given {
+                return Err(Error::invalid_argument(format!("--compress-blobs cannot be used with {flag}")));
+            }
+        }
+        let naming = self.naming();
+        let platform = match self.platform.as_deref().filter(|text| !text.is_empty() && !self.all_platforms) {
+            Some(text) => Platform::parse(text)?,
+            None => Platform::host(),
+        };
+        let snapshotter = self.snapshotter.name().unwrap_or_default().to_owned();
+        let unpack = Unpack { platform: platform.clone(), snapshotter };
+        Ok(Store {
+            name: self.index_name.clone().unwrap_or_default(),
+            labels: labels(&self.label),
+            platforms: if self.all_platforms { Vec::new() } else { vec![platform] },
+            all_metadata: false,
+            unpack: if self.no_unpack { Vec::new() } else { vec![unpack] },
+            references: vec![Naming {
+                name: naming.prefix,
+                is_prefix: true,
+                // A prefix of ours gives way to a name in the archive; one that was given chooses among them.
+                allow_overwrite: !naming.only_prefix,
+                add_digest: naming.digests,
+                skip_named_digest: naming.skip_digest_for_named,
+            }],
+        })
+    }
+}
