@@ -1,5 +1,6 @@
 //! The commands.
 
+mod absent;
 mod completion;
 mod containers;
 mod content;
@@ -9,6 +10,7 @@ mod hosts;
 mod images;
 mod info;
 mod leases;
+mod listing;
 mod man;
 mod namespaces;
 mod oci;
@@ -72,6 +74,15 @@ pub(crate) enum Command {
     Deprecations(deprecations::Verb),
     /// Interact with a shim directly
     Shim(shim::Shim),
+    /// Manage sandboxes (not supported)
+    #[command(visible_aliases = ["sandbox", "sb", "s"], hide = true)]
+    Sandboxes(absent::Absent),
+    /// Install a new package (not supported)
+    #[command(hide = true)]
+    Install(absent::Absent),
+    /// Provide golang pprof outputs for containerd (not supported)
+    #[command(hide = true)]
+    Pprof(absent::Absent),
     /// Print a script that completes commands and flags
     Completion(completion::Completion),
     /// Write manual pages
@@ -97,6 +108,9 @@ impl Command {
             Self::Info(info) => info.run(context).await,
             Self::Deprecations(verb) => verb.run(context).await,
             Self::Shim(shim) => shim.run(context).await,
+            Self::Sandboxes(absent) => absent.refuse("sandboxes", "containers run without one, see `ctr run`"),
+            Self::Install(absent) => absent.refuse("install", "unpack the image with `ctr images mount` and copy"),
+            Self::Pprof(absent) => absent.refuse("pprof", "the daemon is no Go program, perf(1) profiles it"),
             Self::Completion(completion) => completion.run(),
             Self::Man(man) => man.run(),
         }

@@ -7,6 +7,7 @@ mod flags;
 mod password;
 mod push;
 mod remote;
+mod selection;
 mod source;
 
 pub(crate) use credentials::{Known, Shown};
@@ -14,4 +15,5 @@ pub(crate) use fetch::{Fetch, Metadata};
 pub(crate) use flags::RegistryFlags;
 pub(crate) use push::Push;
 pub(crate) use remote::Remote;
+pub(crate) use selection::Selection;
 pub(crate) use source::SourceLabel;

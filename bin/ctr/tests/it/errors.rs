@@ -32,14 +32,27 @@ fn what_is_missing_comes_with_advice() {
 }
 
 #[test]
+fn what_this_ctr_lacks_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctr = Ctr::new(Impl::Ours.ctr(), dir.path(), "default");
+    for line in ["sandboxes ls", "sb run a b", "install --path /opt example.com/x:1", "pprof -d /sock heap"] {
+        let error = ctr.fails(line);
+        assert!(error.contains(&format!("ctr {}", line.replace("sb ", "sandboxes "))), "{error}");
+        assert!(error.contains("is not supported"), "{error}");
+    }
+    assert!(ctr.fails("containers checkpoint a b --rw").contains("not yet supported"));
+}
+
+#[test]
 fn completions_and_manual_pages_know_every_command() {
     let dir = tempfile::tempdir().unwrap();
     let ctr = Ctr::new(Impl::Ours.ctr(), dir.path(), "default");
     for shell in ["bash", "zsh", "fish"] {
-        assert!(ctr.ok(&format!("completion {shell}")).contains("snapshots"), "{shell}");
+        let script = ctr.ok(&format!("completion {shell}"));
+        assert!(script.contains("snapshots") && script.contains("max-concurrent-downloads"), "{shell}");
     }
     ctr.ok(&format!("man {}", dir.path().display()));
-    for page in ["ctr.1", "ctr-run.1", "ctr-images-import.1", "ctr-snapshots-tree.1"] {
+    for page in ["ctr.1", "ctr-run.1", "ctr-images-import.1", "ctr-images-pull.1", "ctr-hosts-check.1"] {
         assert!(dir.path().join(page).exists(), "{page}");
     }
 }

@@ -1,9 +1,10 @@
 //! `ctr containers list`
 
 use super::info::document;
+use crate::commands::listing::Listing;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::output::{Output, Table, line, print_json};
+use crate::output::Table;
 use clap::Args;
 use client::{Client, Reply as _, decode_all, error_of};
 use model::{Error, Kind, Result};
@@ -12,11 +13,8 @@ use proto::api::containerd::services::containers::v1::{Container, ListContainers
 /// Flags of `ctr containers list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Print only the container id
-    #[arg(short, long)]
-    quiet: bool,
     #[command(flatten)]
-    output: Output,
+    listing: Listing,
     /// Which ones (image==NAME, labels.KEY==VALUE, ...)
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -26,20 +24,21 @@ impl List {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
         let containers = list(&client, self.filters).await?;
-        if self.output.is_json() {
-            return print_json(&containers.iter().map(document).collect::<Result<Vec<_>>>()?);
-        }
-        if self.quiet {
-            return containers.iter().try_for_each(|container| line(&container.id));
-        }
-        let mut table = Table::wide();
-        table.row(["CONTAINER", "IMAGE", "RUNTIME"]);
-        for container in &containers {
-            let image = if container.image.is_empty() { "-" } else { &container.image };
-            let runtime = container.runtime.as_ref().map(|runtime| runtime.name.as_str());
-            table.row([&container.id, image, runtime.unwrap_or_default()]);
-        }
-        table.print()
+        self.listing.print(
+            &containers,
+            |container| &container.id,
+            document,
+            |containers| {
+                let mut table = Table::wide();
+                table.row(["CONTAINER", "IMAGE", "RUNTIME"]);
+                for container in containers {
+                    let image = if container.image.is_empty() { "-" } else { &container.image };
+                    let runtime = container.runtime.as_ref().map(|runtime| runtime.name.as_str());
+                    table.row([&container.id, image, runtime.unwrap_or_default()]);
+                }
+                table
+            },
+        )
     }
 }
 

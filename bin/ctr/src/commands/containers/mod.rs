@@ -6,7 +6,6 @@ mod delete;
 mod info;
 mod label;
 pub(crate) mod list;
-mod restore;
 
 super::verbs! {
     /// Create container
@@ -22,7 +21,7 @@ super::verbs! {
     /// Set and clear labels for a container
     Label(label::Label),
     /// Checkpoint a container (not yet supported)
-    Checkpoint(checkpoint::Checkpoint),
+    Checkpoint(checkpoint::Absent),
     /// Restore a container from checkpoint (not yet supported)
-    Restore(restore::Restore),
+    Restore(checkpoint::Absent),
 }

@@ -3,10 +3,9 @@
 use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::flags::labels;
-use crate::registry::{self, Metadata, RegistryFlags, Remote, SourceLabel};
+use crate::registry::{self, Metadata, RegistryFlags, Remote, Selection, SourceLabel};
 use clap::Args;
-use client::oci::{Descriptor, Platform};
+use client::oci::Descriptor;
 use client::{Client, Platforms};
 use model::{Labels, Result};
 use std::sync::Arc;
@@ -19,21 +18,8 @@ use std::sync::Arc;
 pub(crate) struct Fetch {
     #[command(flatten)]
     registry: RegistryFlags,
-    /// Labels to attach to the image
-    #[arg(long, value_name = "KEY=VALUE")]
-    label: Vec<String>,
-    /// Pull content from a specific platform
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Vec<String>,
-    /// Pull content from all platforms
-    #[arg(long)]
-    all_platforms: bool,
-    /// (Deprecated: use skip-metadata) Pull metadata for all platforms
-    #[arg(long, hide = true)]
-    all_metadata: bool,
-    /// Skips metadata for unused platforms (Image may be unable to be pushed without metadata)
-    #[arg(long)]
-    skip_metadata: bool,
+    #[command(flatten)]
+    selection: Selection,
     /// Pull all metadata including manifests and configs
     #[arg(long)]
     metadata_only: bool,
@@ -47,20 +33,14 @@ pub(crate) struct Fetch {
 
 impl Fetch {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let platforms = match (&self.platform[..], self.all_platforms) {
+        let platforms = match (self.selection.platforms()?, self.selection.all_platforms) {
             (_, true) => vec![Platforms::All],
-            ([], false) => vec![Platforms::host()],
-            (texts, false) => {
-                texts.iter().map(|text| Platform::parse(text).map(Platforms::RunnableOn)).collect::<Result<_>>()?
-            }
+            (named, false) if named.is_empty() => vec![Platforms::host()],
+            (named, false) => named.into_iter().map(Platforms::RunnableOn).collect(),
         };
-        let metadata = match (self.metadata_only, self.skip_metadata) {
-            (true, _) => Metadata::Only,
-            (false, false) => Metadata::All,
-            (false, true) => Metadata::Needed,
-        };
+        let metadata = if self.metadata_only { Metadata::Only } else { self.selection.metadata() };
         let fetching =
-            Fetching { registry: &self.registry, platforms, metadata, labels: labels(&self.label), parallel: 0 };
+            Fetching { registry: &self.registry, platforms, metadata, labels: self.selection.labels(), parallel: 0 };
         let client = context.connect().await?;
         let board = Arc::new(Board::new("downloading", false));
         let fetched =

@@ -1,9 +1,10 @@
 //! `ctr content list`
 
+use crate::commands::listing::Listing;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::joined;
-use crate::output::{Output, Table, age, human_size, line, print_json, timestamp_nanos};
+use crate::output::{Table, age, human_size, timestamp_nanos};
 use clap::Args;
 use client::{Client, Reply as _, error_of};
 use model::Result;
@@ -13,11 +14,8 @@ use serde_json::{Value, json};
 /// Flags of `ctr content list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Print only the blob digest
-    #[arg(short, long)]
-    quiet: bool,
     #[command(flatten)]
-    output: Output,
+    listing: Listing,
     /// Which ones (digest==DIGEST, size==BYTES, labels.KEY==VALUE)
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -27,30 +25,33 @@ impl List {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
         let blobs = list(&client, self.filters).await?;
-        if self.output.is_json() {
-            let list = blobs.iter().map(|blob| {
-                json!({
-                    "digest": blob.digest,
-                    "size": blob.size,
-                    "createdAt": timestamp_nanos(blob.created_at.as_ref()),
-                    "updatedAt": timestamp_nanos(blob.updated_at.as_ref()),
-                    "labels": blob.labels,
-                })
-            });
-            return print_json(&list.collect::<Vec<Value>>());
-        }
-        if self.quiet {
-            return blobs.iter().try_for_each(|blob| line(&blob.digest));
-        }
-        let mut table = Table::tabbed();
-        table.line("DIGEST\tSIZE\tAGE\tLABELS");
-        for blob in &blobs {
-            let labels = if blob.labels.is_empty() { "-".to_owned() } else { joined(&blob.labels) };
-            let size = human_size(u64::try_from(blob.size).unwrap_or(0));
-            table.line(format!("{}\t{size}\t{}\t{labels}", blob.digest, age(blob.created_at.as_ref())));
-        }
-        table.print()
+        self.listing.print(
+            &blobs,
+            |blob| &blob.digest,
+            document,
+            |blobs| {
+                let mut table = Table::tabbed();
+                table.line("DIGEST\tSIZE\tAGE\tLABELS");
+                for blob in blobs {
+                    let labels = if blob.labels.is_empty() { "-".to_owned() } else { joined(&blob.labels) };
+                    let size = human_size(u64::try_from(blob.size).unwrap_or(0));
+                    table.line(format!("{}\t{size}\t{}\t{labels}", blob.digest, age(blob.created_at.as_ref())));
+                }
+                table
+            },
+        )
     }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "as listings want it")]
+fn document(blob: &Info) -> Result<Value> {
+    Ok(json!({
+        "digest": blob.digest,
+        "size": blob.size,
+        "createdAt": timestamp_nanos(blob.created_at.as_ref()),
+        "updatedAt": timestamp_nanos(blob.updated_at.as_ref()),
+        "labels": blob.labels,
+    }))
 }
 
 /// Every blob that a filter matches.

@@ -1,9 +1,10 @@
 //! `ctr images list`
 
+use crate::commands::listing::Listing;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::joined;
-use crate::output::{Output, Table, bytes, complain, line, print_json, timestamp_nanos};
+use crate::output::{Table, bytes, complain, line, print_json, timestamp_nanos};
 use clap::Args;
 use client::Client;
 use proto::api::containerd::services::images::v1::Image;
@@ -12,11 +13,8 @@ use serde_json::{Value, json};
 /// Flags of `ctr images list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Print only the image refs
-    #[arg(short, long)]
-    quiet: bool,
     #[command(flatten)]
-    output: Output,
+    listing: Listing,
     /// Which ones (name==NAME, labels.KEY==VALUE, ...)
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -26,14 +24,14 @@ impl List {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
         let images = client.list_images(self.filters).await?;
-        if self.quiet && !self.output.is_json() {
+        if self.listing.is_quiet() {
             return images.iter().try_for_each(|image| line(&image.name));
         }
         let (mut table, mut documents) = (Table::narrow(), Vec::new());
         table.row(["REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS", "LABELS"]);
         for image in &images {
             let (size, platforms) = details(&client, image).await;
-            if self.output.is_json() {
+            if self.listing.is_json() {
                 documents.push(document(image, size, &platforms));
                 continue;
             }
@@ -42,7 +40,7 @@ impl List {
             let labels = if image.labels.is_empty() { "-".to_owned() } else { joined(&image.labels) };
             table.row([&image.name, &target.media_type, &target.digest, &bytes(size), &platforms, &labels]);
         }
-        if self.output.is_json() { print_json(&documents) } else { table.print() }
+        if self.listing.is_json() { print_json(&documents) } else { table.print() }
     }
 }
 

@@ -4,9 +4,9 @@ use crate::commands::content::Fetching;
 use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::flags::{SnapshotterFlag, labels};
+use crate::flags::SnapshotterFlag;
 use crate::output::line;
-use crate::registry::{Metadata, RegistryFlags, Remote};
+use crate::registry::{Metadata, RegistryFlags, Remote, Selection};
 use clap::Args;
 use client::oci::{Descriptor, Platform};
 use client::transfer::{Endpoint, Store, Unpack};
@@ -25,21 +25,8 @@ pub(crate) struct Pull {
     registry: RegistryFlags,
     #[command(flatten)]
     snapshotter: SnapshotterFlag,
-    /// Labels to attach to the image
-    #[arg(long, value_name = "KEY=VALUE")]
-    label: Vec<String>,
-    /// Pull content from a specific platform
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Vec<String>,
-    /// Pull content and metadata from all platforms
-    #[arg(long)]
-    all_platforms: bool,
-    /// (Deprecated: use skip-metadata) Pull metadata for all platforms
-    #[arg(long, hide = true)]
-    all_metadata: bool,
-    /// Skips metadata for unused platforms (Image may be unable to be pushed without metadata)
-    #[arg(long)]
-    skip_metadata: bool,
+    #[command(flatten)]
+    selection: Selection,
     /// Print the resulting image's chain ID
     #[arg(long)]
     print_chainid: bool,
@@ -84,11 +71,11 @@ impl Pull {
 
     /// The platforms wanted; none for all of them.
     fn platforms(&self) -> Result<Vec<Platform>> {
-        match (&self.platform[..], self.all_platforms) {
-            ([], false) => Ok(vec![Platform::host()]),
-            ([], true) => Ok(Vec::new()),
-            (_, true) => Err(Error::invalid_argument("cannot specify both --platform and --all-platforms")),
-            (texts, false) => texts.iter().map(|text| Platform::parse(text)).collect(),
+        let named = self.selection.platforms()?;
+        match (named.is_empty(), self.selection.all_platforms) {
+            (true, false) => Ok(vec![Platform::host()]),
+            (false, true) => Err(Error::invalid_argument("cannot specify both --platform and --all-platforms")),
+            (_, _) => Ok(named),
         }
     }
 
@@ -97,9 +84,9 @@ impl Pull {
         let unpack = |platform: &Platform| Unpack { platform: platform.clone(), snapshotter: snapshotter.to_owned() };
         let store = Store {
             name: self.reference.clone(),
-            labels: labels(&self.label),
+            labels: self.selection.labels(),
             platforms: platforms.to_vec(),
-            all_metadata: !self.skip_metadata,
+            all_metadata: self.selection.metadata() == Metadata::All,
             unpack: platforms.iter().map(unpack).collect(),
             references: Vec::new(),
         };
@@ -118,8 +105,8 @@ impl Pull {
             let fetching = Fetching {
                 registry: &self.registry,
                 platforms: platforms.iter().cloned().map(Platforms::RunnableOn).collect(),
-                metadata: if self.skip_metadata { Metadata::Needed } else { Metadata::All },
-                labels: labels(&self.label),
+                metadata: self.selection.metadata(),
+                labels: self.selection.labels(),
                 parallel: self.max_concurrent_downloads.unwrap_or(0),
             };
             let target = fetching.run(&client, &self.reference, &board).await?;

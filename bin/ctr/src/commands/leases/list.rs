@@ -1,22 +1,20 @@
 //! `ctr leases list`
 
+use crate::commands::listing::Listing;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::joined;
-use crate::output::{Output, Table, line, print_json, rfc3339_local, timestamp_nanos};
+use crate::output::{Table, rfc3339_local, timestamp_nanos};
 use clap::Args;
 use client::Reply as _;
-use proto::api::containerd::services::leases::v1::ListRequest;
-use serde_json::{Value, json};
+use proto::api::containerd::services::leases::v1::{Lease, ListRequest};
+use serde_json::json;
 
 /// Flags of `ctr leases list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Print only the lease id
-    #[arg(short, long)]
-    quiet: bool,
     #[command(flatten)]
-    output: Output,
+    listing: Listing,
     /// Which ones (id==NAME, labels.KEY==VALUE, ...)
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -26,22 +24,23 @@ impl List {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
         let leases = client.leases().list(ListRequest { filters: self.filters }).await.reply()?.leases;
-        if self.output.is_json() {
-            let list = leases.iter().map(|lease| {
-                let created_at = timestamp_nanos(lease.created_at.as_ref());
-                json!({"id": lease.id, "createdAt": created_at, "labels": lease.labels})
-            });
-            return print_json(&list.collect::<Vec<Value>>());
-        }
-        if self.quiet {
-            return leases.iter().try_for_each(|lease| line(&lease.id));
-        }
-        let mut table = Table::narrow();
-        table.row(["ID", "CREATED AT", "LABELS"]);
-        for lease in &leases {
-            let labels = if lease.labels.is_empty() { "-".to_owned() } else { joined(&lease.labels) };
-            table.row([&lease.id, &rfc3339_local(lease.created_at.as_ref()), &labels]);
-        }
-        table.print()
+        let document = |lease: &Lease| {
+            let created_at = timestamp_nanos(lease.created_at.as_ref());
+            Ok(json!({"id": lease.id, "createdAt": created_at, "labels": lease.labels}))
+        };
+        self.listing.print(
+            &leases,
+            |lease| &lease.id,
+            document,
+            |leases| {
+                let mut table = Table::narrow();
+                table.row(["ID", "CREATED AT", "LABELS"]);
+                for lease in leases {
+                    let labels = if lease.labels.is_empty() { "-".to_owned() } else { joined(&lease.labels) };
+                    table.row([&lease.id, &rfc3339_local(lease.created_at.as_ref()), &labels]);
+                }
+                table
+            },
+        )
     }
 }

@@ -1,11 +1,11 @@
 //! `ctr plugins list`
 
+use crate::commands::listing::Listing;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::output::{Output, Table, line, print_json, to_json};
+use crate::output::{Table, to_json};
 use clap::Args;
 use client::Reply as _;
-use model::Result;
 use proto::api::containerd::services::introspection::v1::{Plugin, PluginsRequest};
 use proto::api::containerd::types::Platform;
 
@@ -15,14 +15,11 @@ const SKIPPED: &str = "skip plugin";
 /// Flags of `ctr plugins list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Print only the plugin ids
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    listing: Listing,
     /// Print detailed information about each plugin
     #[arg(short, long)]
     detailed: bool,
-    #[command(flatten)]
-    output: Output,
     /// Which ones (type==TYPE, id==ID)
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -33,35 +30,44 @@ impl List {
         let client = context.connect().await?;
         let request = PluginsRequest { filters: self.filters };
         let plugins = client.introspection().plugins(request).await.reply()?.plugins;
-        if self.output.is_json() {
-            return print_json(&plugins.iter().map(to_json).collect::<Result<Vec<_>>>()?);
-        }
-        if self.quiet {
-            return plugins.iter().try_for_each(|plugin| line(&plugin.id));
-        }
-        let mut table = Table::wide();
-        if self.detailed {
-            for (index, plugin) in plugins.iter().enumerate() {
-                if index > 0 {
-                    table.line("\t\t\t");
-                }
-                detail(&mut table, plugin);
-            }
-            return table.print();
-        }
-        table.row(["TYPE", "ID", "PLATFORMS", "STATUS"]);
-        for plugin in &plugins {
-            let status = match &plugin.init_err {
-                None => "ok",
-                Some(error) if error.message.contains(SKIPPED) => "skip",
-                Some(_) => "error",
-            };
-            let platforms = platforms(&plugin.platforms);
-            let platforms = if platforms.is_empty() { "-" } else { &platforms };
-            table.row([&plugin.r#type, &plugin.id, platforms, status]);
-        }
-        table.print()
+        self.listing.print(
+            &plugins,
+            |plugin| &plugin.id,
+            to_json,
+            |plugins| {
+                if self.detailed { details(plugins) } else { overview(plugins) }
+            },
+        )
     }
+}
+
+/// A line for each plugin.
+fn overview(plugins: &[Plugin]) -> Table {
+    let mut table = Table::wide();
+    table.row(["TYPE", "ID", "PLATFORMS", "STATUS"]);
+    for plugin in plugins {
+        let status = match &plugin.init_err {
+            None => "ok",
+            Some(error) if error.message.contains(SKIPPED) => "skip",
+            Some(_) => "error",
+        };
+        let platforms = platforms(&plugin.platforms);
+        let platforms = if platforms.is_empty() { "-" } else { &platforms };
+        table.row([&plugin.r#type, &plugin.id, platforms, status]);
+    }
+    table
+}
+
+/// Everything about each.
+fn details(plugins: &[Plugin]) -> Table {
+    let mut table = Table::wide();
+    for (index, plugin) in plugins.iter().enumerate() {
+        if index > 0 {
+            table.line("\t\t\t");
+        }
+        detail(&mut table, plugin);
+    }
+    table
 }
 
 /// Everything about one plugin, a line each.
