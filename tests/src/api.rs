@@ -73,7 +73,9 @@ clients! {
     leases: leases leases_client LeasesClient,
     namespaces: namespaces namespaces_client NamespacesClient,
     snapshots: snapshots snapshots_client SnapshotsClient,
+    streaming: streaming streaming_client StreamingClient,
     tasks: tasks tasks_client TasksClient,
+    transfer: transfer transfer_client TransferClient,
     version: version version_client VersionClient,
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Unpack, Verifiers};
 use client::oci::{Image, Platform};
+use model::{Error, Result};
 use std::{path::PathBuf, sync::Arc};
 use store::layers::StreamProcessor;
 
@@ -69,6 +70,19 @@ impl TransferConfig {
         }
         let default = |target: &&UnpackTarget| target.snapshotter == self.default_snapshotter;
         self.unpack.iter().filter(fits).find(default).or_else(|| self.unpack.iter().find(fits))
+    }
+
+    /// Checks that one of `wishes` can be carried out, if there are any.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, naming them.
+    pub fn check_wishes(&self, wishes: &[Unpack]) -> Result<()> {
+        if wishes.is_empty() || wishes.iter().any(|wish| self.target(wish).is_some()) {
+            return Ok(());
+        }
+        let named = wishes.iter().map(|wish| format!("{:?} for {}", wish.snapshotter, wish.platform));
+        let named = named.collect::<Vec<_>>().join(", ");
+        Err(Error::invalid_argument(format!("no unpack platforms defined for snapshotter {named}")))
     }
 
     /// Where `image` is to be unpacked as `wishes` say, if anywhere.

@@ -12,7 +12,7 @@
 mod bytes;
 mod registry;
 
-pub(super) use bytes::{decode, receive_bytes, send_bytes};
+pub(super) use bytes::{decode, receive_bytes, send_bytes, send_file};
 pub(super) use registry::{Registry, Stream};
 
 use super::{reply::Replies, scope::scoped};

@@ -1,7 +1,7 @@
 //! The ends of a transfer, from their wire types.
 
 use super::credentials::Callback;
-use crate::grpc::streaming::{Registry as Streams, decode, receive_bytes, send_bytes};
+use crate::grpc::streaming::{Registry as Streams, decode, receive_bytes, send_bytes, send_file};
 use client::oci::Platform;
 use distribution::{Anonymous, Credentials};
 use engine::transfer::{
@@ -126,7 +126,7 @@ impl Opener<'_> {
 
     fn export(&mut self, stream: wire::ImageExportStream) -> Result<ExportStream> {
         Ok(ExportStream {
-            output: send_bytes(self.streams.claim(self.scope, &stream.stream)?, self.tasks),
+            output: send_file(self.streams.claim(self.scope, &stream.stream)?, self.tasks),
             platforms: stream.platforms.into_iter().map(platform).collect(),
             all_platforms: stream.all_platforms,
             skip_docker_manifest: stream.skip_compatibility_manifest,

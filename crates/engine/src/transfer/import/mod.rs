@@ -38,6 +38,7 @@ impl Transfers {
         progress: &ProgressSink,
     ) -> Result<()> {
         progress.say("Importing");
+        self.config.check_wishes(&to.unpacks)?;
         let keeper = Keeper { store: self.store.clone(), scope: scope.clone() };
         let runtime = Handle::current();
         let (to, plan) = blocking(move || {

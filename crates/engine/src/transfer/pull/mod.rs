@@ -56,6 +56,7 @@ impl Transfers {
         let target = resolve(&repository, &reference).await;
         let target = target.map_err(|error| error.context("failed to resolve image"))?;
         self.verify(&from.reference, &target).await?;
+        self.config.check_wishes(&to.unpacks)?;
         progress.say(format!("Pulling from {}", from.what()));
         progress.about("fetching image content", &from.reference, &target);
         let pull = Arc::new(Pull {
