@@ -2,7 +2,6 @@
 
 use prost::{Message, Name};
 use prost_types::Any;
-use proto::api::containerd::services::images::v1::ListImagesRequest;
 use proto::api::containerd::services::streaming::v1::StreamInit;
 use proto::api::containerd::services::transfer::v1::{TransferOptions, TransferRequest};
 use proto::api::containerd::types::transfer::{
@@ -109,9 +108,7 @@ fn an_image_without_a_name(bed: &mut Bed) {
     let mut names = store("example.com/b:1");
     names.extra_references = vec![ImageReference { name: "example.com/c:1".to_owned(), ..ImageReference::default() }];
     api.call(api.transfer().transfer(request(&store(name), &names))).unwrap();
-    let images = api.call(api.images().list(ListImagesRequest { filters: vec![] })).unwrap().into_inner().images;
-    let images: Vec<&str> = images.iter().map(|image| image.name.as_str()).collect();
-    assert_eq!(images, ["example.com/b:1", "example.com/c:1", name]);
+    assert_eq!(bed.ctr().names("images ls"), ["example.com/b:1", "example.com/c:1", name]);
 }
 
 fn prefixes_are_not_exported(bed: &mut Bed) {
