@@ -31,5 +31,6 @@ mod snapshots;
 mod storm;
 mod tasks;
 mod tasks_exec;
+mod tasks_unruly;
 mod transfer;
 mod unprivileged;

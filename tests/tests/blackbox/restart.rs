@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process};
 use tests::{Bed, Impl, eventually, matrix};
 
-matrix! { shims: orderly_restart, killed_daemon, exit_while_the_daemon_is_down, killed_shim, reboot, several_containers }
+matrix! { shims: orderly_restart, killed_daemon, exit_while_the_daemon_is_down, killed_shim, reboot, several_containers, output_goes_on }
 
 /// Starts a container and answers its first process.
 fn started(bed: &Bed, id: &str, script: &str) -> u32 {
@@ -129,6 +129,36 @@ fn several_containers(bed: &mut Bed) {
         }
         bed.ctr().ok(&format!("containers rm {id}"));
     }
+}
+
+/// What systemd does under `KillMode=process`: only the daemon is told to end, or killed, and nothing else.
+fn output_goes_on(bed: &mut Bed) {
+    let image = bed.import();
+    let log = bed.daemon.dir().join("output");
+    let script = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.02; done";
+    bed.ctr().ok(&format!("run -d --log-uri file://{} {image} box sh -c '{script}'", log.display()));
+    let (pid, _) = task(bed, "box").unwrap();
+    let count = || fs::read_to_string(&log).unwrap_or_default().lines().count();
+    let goes_on = |when: &str| {
+        let before = count();
+        eventually(when, || count() > before + 10);
+    };
+    goes_on("output before");
+    assert!(bed.daemon.stop().is_some_and(|status| status.success()));
+    goes_on("output while no daemon runs");
+    bed.daemon.restart();
+    goes_on("output after a stop");
+    bed.daemon.kill();
+    goes_on("output after the daemon was killed");
+    bed.daemon.restart();
+    assert_eq!(task(bed, "box"), Some((pid, "RUNNING".to_owned())));
+    goes_on("output in the end");
+    let ctr = bed.ctr();
+    ctr.ok("tasks rm -f box");
+    ctr.ok("containers rm box");
+    let text = fs::read_to_string(&log).unwrap();
+    let numbers: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.iter().copied().eq(1..=numbers.len()), "every line is there, once and in order: {text}");
 }
 
 /// The parent of a process: a container's shim.
