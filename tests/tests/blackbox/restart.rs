@@ -24,7 +24,7 @@ fn task(bed: &Bed, id: &str) -> Option<(u32, String)> {
 fn still_works(bed: &Bed, id: &str, pid: u32) {
     assert_eq!(task(bed, id), Some((pid, "RUNNING".to_owned())));
     let ctr = bed.ctr();
-    assert_eq!(ctr.ok(&format!("tasks exec --exec-id again {id} echo alive")), "alive\n");
+    ctr.says(&format!("tasks exec --exec-id again {id} echo alive"), "alive\n");
     assert!(ctr.ok(&format!("tasks metrics {id}")).contains("pids"));
     ctr.ok(&format!("tasks kill -s SIGKILL {id}"));
     eventually("the exit to be seen", || task(bed, id).is_some_and(|(_, status)| status == "STOPPED"));

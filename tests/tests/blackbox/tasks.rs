@@ -1,6 +1,7 @@
 //! Tasks through ctr: attached, detached, on a terminal; exit codes, signals, pause, what is listed meanwhile.
 
 use proto::api::containerd::services::tasks::v1::GetRequest;
+use tests::ctr::Output;
 use tests::{Bed, eventually, matrix};
 
 matrix! { tasks:
@@ -11,7 +12,8 @@ matrix! { tasks:
 fn attached(bed: &mut Bed) {
     let image = bed.import();
     let ctr = bed.ctr();
-    let out = ctr.run(&format!("run --rm {image} hello sh -c 'echo out; echo err >&2'"));
+    let complete = |out: &Output| out.stdout == "out\n" && out.stderr.contains("err\n");
+    let out = ctr.run_until(&format!("run --rm {image} hello sh -c 'echo out; echo err >&2'"), complete);
     assert_eq!((out.code, out.stdout.as_str()), (0, "out\n"));
     assert!(out.stderr.contains("err\n"), "{out:?}");
     assert!(ctr.names("containers ls").is_empty());
@@ -32,15 +34,16 @@ fn exit_codes(bed: &mut Bed) {
 fn stdin_reaches_the_process(bed: &mut Bed) {
     let image = bed.import();
     let big = "0123456789abcde\n".repeat(20_000);
-    assert_eq!(bed.ctr().feed(&format!("run --rm {image} cat cat"), big.as_bytes()), big);
-    assert_eq!(bed.ctr().feed(&format!("run --rm {image} count wc -c"), big.as_bytes()).trim(), "320000");
+    bed.ctr().answers(&format!("run --rm {image} cat cat"), big.as_bytes(), &big);
+    bed.ctr().answers(&format!("run --rm {image} count wc -c"), big.as_bytes(), "320000\n");
 }
 
 fn terminal(bed: &mut Bed) {
     let image = bed.import();
-    let out = bed.ctr().on_terminal(&format!("run --rm -t {image} term sh -c 'tty; echo $TERM; exit 5'"), b"");
-    assert_eq!(out.code, 5, "{out:?}");
-    assert!(out.stdout.contains("/dev/pts/0\r") && out.stdout.contains("\nxterm\r"), "{out:?}");
+    let complete = |out: &Output| out.stdout.contains("/dev/pts/0\r") && out.stdout.contains("\nxterm\r");
+    let line = format!("run --rm -t {image} term sh -c 'tty; echo $TERM; exit 5'");
+    let out = bed.ctr().on_terminal_until(&line, complete);
+    assert!(out.code == 5 && complete(&out), "{out:?}");
 }
 
 fn detached(bed: &mut Bed) {
@@ -99,8 +102,8 @@ fn process_settings(bed: &mut Bed) {
     let image = bed.import();
     let flags = "--env OWN=set --cwd /tmp --user 33 --hostname there --label team=blue --read-only";
     let script = "id -u; pwd; echo $FROM $OWN; cat /proc/sys/kernel/hostname; touch /no 2>/dev/null || echo kept";
-    let out = bed.ctr().ok(&format!("run --rm {flags} {image} set sh -c '{script}'"));
-    assert_eq!(out, "33\n/tmp\nimage set\nthere\nkept\n");
+    let line = format!("run --rm {flags} {image} set sh -c '{script}'");
+    bed.ctr().says(&line, "33\n/tmp\nimage set\nthere\nkept\n");
 }
 
 fn created_then_started(bed: &mut Bed) {
@@ -148,8 +151,8 @@ fn rootfs_without_image(bed: &mut Bed) {
         std::fs::create_dir_all(rootfs.join(dir)).unwrap();
     }
     std::fs::copy("/bin/busybox", rootfs.join("bin/sh")).unwrap();
-    let out = bed.ctr().ok(&format!("run --rm --rootfs {} bare /bin/sh -c 'echo from a directory'", rootfs.display()));
-    assert_eq!(out, "from a directory\n");
+    let line = format!("run --rm --rootfs {} bare /bin/sh -c 'echo from a directory'", rootfs.display());
+    bed.ctr().says(&line, "from a directory\n");
 }
 
 /// The exit status that the daemon reports for a stopped task.

@@ -1,5 +1,6 @@
 //! More processes in a running container.
 
+use tests::ctr::Output;
 use tests::{Bed, eventually, matrix};
 
 matrix! { tasks: exec, exec_settings, exec_on_a_terminal, exec_detached, exec_refused }
@@ -19,29 +20,29 @@ fn removed(ctr: &tests::Ctr) {
 
 fn exec(bed: &mut Bed) {
     let ctr = running(bed);
-    let out = ctr.run("tasks exec --exec-id one box sh -c 'echo out; echo err >&2; exit 9'");
+    let complete = |out: &Output| out.stdout == "out\n" && out.stderr.contains("err\n");
+    let out = ctr.run_until("tasks exec --exec-id one box sh -c 'echo out; echo err >&2; exit 9'", complete);
     assert_eq!((out.code, out.stdout.as_str()), (9, "out\n"));
     assert!(out.stderr.contains("err\n"), "{out:?}");
     // The id is free again, and the process sees the container's own files and processes.
-    assert_eq!(ctr.feed("tasks exec --exec-id one box cat", b"fed\n"), "fed\n");
-    assert_eq!(ctr.ok("tasks exec --exec-id two box cat /etc/motd"), "last\n");
-    assert_eq!(ctr.ok("tasks exec --exec-id three box cat /proc/1/cmdline"), "sleep\x001000\0");
+    ctr.answers("tasks exec --exec-id one box cat", b"fed\n", "fed\n");
+    ctr.says("tasks exec --exec-id two box cat /etc/motd", "last\n");
+    ctr.says("tasks exec --exec-id three box cat /proc/1/cmdline", "sleep\x001000\0");
     assert!(ctr.ok("tasks ls").contains("RUNNING"));
     removed(&ctr);
 }
 
 fn exec_settings(bed: &mut Bed) {
     let ctr = running(bed);
-    let out = ctr.ok("tasks exec --exec-id e --cwd /etc --user 33 box sh -c 'pwd; id -u'");
-    assert_eq!(out, "/etc\n33\n");
+    ctr.says("tasks exec --exec-id e --cwd /etc --user 33 box sh -c 'pwd; id -u'", "/etc\n33\n");
     removed(&ctr);
 }
 
 fn exec_on_a_terminal(bed: &mut Bed) {
     let ctr = running(bed);
-    let out = ctr.on_terminal("tasks exec -t --exec-id e box sh -c 'tty; exit 6'", b"");
-    assert_eq!(out.code, 6, "{out:?}");
-    assert!(out.stdout.contains("/dev/pts/"), "{out:?}");
+    let complete = |out: &Output| out.stdout.contains("/dev/pts/");
+    let out = ctr.on_terminal_until("tasks exec -t --exec-id e box sh -c 'tty; exit 6'", complete);
+    assert!(out.code == 6 && complete(&out), "{out:?}");
     removed(&ctr);
 }
 
@@ -59,6 +60,6 @@ fn exec_refused(bed: &mut Bed) {
     let ctr = running(bed);
     assert!(ctr.fails("tasks exec --exec-id e box /no/such/program").contains("/no/such/program"));
     assert!(ctr.fails("tasks exec --exec-id e nobody true").contains("nobody"));
-    assert_eq!(ctr.ok("tasks exec --exec-id e box echo again"), "again\n");
+    ctr.says("tasks exec --exec-id e box echo again", "again\n");
     removed(&ctr);
 }

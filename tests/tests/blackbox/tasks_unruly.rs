@@ -8,9 +8,12 @@ use std::process::Stdio;
 use proto::api::containerd::services::containers::v1::CreateContainerRequest;
 use proto::api::containerd::services::tasks::v1::{DeleteTaskRequest, KillRequest, StartRequest, WaitRequest};
 use serde_json::json;
-use tests::{Bed, Ctr, bare, eventually, matrix, memory};
+use tests::{Bed, Ctr, bare, eventually, matrix, memory, rows};
 
-matrix! { shims: orphans, zombies, fork_bomb, deaf_to_sigterm, stopped_reader, much_output_and_gone }
+matrix! { shims: orphans, zombies, fork_bomb, deaf_to_sigterm }
+// With Go's shim the end of the output is missing now and then.
+rows! { stopped_reader: ours(Ours Ours Go) our_ctr(Ours Ours Ours) go_daemon_our_shim(Go Ours Go) }
+rows! { much_output_and_gone: ours(Ours Ours Go) our_ctr(Ours Ours Ours) go_daemon_our_shim(Go Ours Go) }
 
 /// Process id and status of a task, as `tasks ls` has it.
 fn task(ctr: &Ctr, id: &str) -> (u32, String) {
@@ -61,7 +64,7 @@ fn zombies(bed: &mut Bed) {
     let (pid, _) = task(&ctr, "box");
     ctr.ok("tasks exec --exec-id storm box sh -c 'i=0; while [ $i -lt 300 ]; do (true &); i=$((i+1)); done'");
     eventually("zombies", || children(pid).iter().filter(|state| **state == 'Z').count() == 300);
-    assert_eq!(ctr.ok("tasks exec --exec-id after box echo fine"), "fine\n");
+    ctr.says("tasks exec --exec-id after box echo fine", "fine\n");
     assert!(ctr.ok("tasks metrics box").contains("pids"));
     killed_and_removed(&ctr, "box");
 }
@@ -95,7 +98,7 @@ fn fork_bomb(bed: &mut Bed) {
     eventually("forks to be refused", || refused() >= 1);
     // Others run meanwhile.
     let ctr = bed.ctr();
-    assert_eq!(ctr.ok(&format!("run --rm {image} neighbour echo fine")), "fine\n");
+    ctr.says(&format!("run --rm {image} neighbour echo fine"), "fine\n");
     let kill = KillRequest { container_id: id(), signal: 9, all: true, ..KillRequest::default() };
     api.call(api.tasks().kill(kill)).unwrap();
     let exit = api.call(api.tasks().wait(WaitRequest { container_id: id(), exec_id: String::new() })).unwrap();
@@ -111,7 +114,7 @@ fn deaf_to_sigterm(bed: &mut Bed) {
     ctr.ok(&format!("run -d {image} deaf sh -c \"{script}\""));
     eventually("the trap to be set", || ctr.run("tasks exec --exec-id look deaf cat /tmp/ready").code == 0);
     ctr.ok("tasks kill -s SIGTERM deaf");
-    assert_eq!(ctr.ok("tasks exec --exec-id after deaf echo there"), "there\n");
+    ctr.says("tasks exec --exec-id after deaf echo there", "there\n");
     assert_eq!(task(&ctr, "deaf").1, "RUNNING");
     killed_and_removed(&ctr, "deaf");
 }
@@ -138,7 +141,7 @@ fn stopped_reader(bed: &mut Bed) {
         std::mem::replace(&mut last, now) == now && now > Some(0)
     });
     assert!(last < Some(OUTPUT), "{last:?}");
-    assert_eq!(ctr.ok("tasks exec --exec-id look writer echo fine"), "fine\n");
+    ctr.says("tasks exec --exec-id look writer echo fine", "fine\n");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
     assert!(memory::rss(shim) < OUTPUT as u64, "the shim holds what nobody reads");
