@@ -3,7 +3,6 @@
 //! One thread plans, reads and checks; the pipe to the client holds it up as the client reads.
 
 use super::{ExportStream, ImageStore, ProgressSink, Transfers, documents::StoreDocuments};
-use crate::tasks::blocking;
 use bytes::Bytes;
 use client::{
     Platforms,
@@ -32,13 +31,13 @@ impl Transfers {
         let names = names(from)?;
         let images = StoreDocuments { store: self.store.clone(), scope: scope.clone() };
         let runtime = tokio::runtime::Handle::current();
-        blocking(move || {
+        let work = move || {
             let options = options(&to);
             // Its lookups block, which this thread may.
             let plan = runtime.block_on(ExportPlan::new(&images, &names, &options))?;
             write(&images, plan, &to)
-        })
-        .await?;
+        };
+        self.threads.run("export", work).await?;
         progress.say("Completed export");
         Ok(())
     }

@@ -203,3 +203,83 @@ fn create_or_update(store: &Store, scope: &Scope, image: &Image) -> Result<Image
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::oci::media_types;
+
+    fn entry(annotations: &[(&str, &str)]) -> Descriptor {
+        let annotations = annotations.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Descriptor { media_type: media_types::MANIFEST.to_owned(), annotations, ..Descriptor::default() }
+    }
+
+    fn prefix(name: &str) -> Reference {
+        Reference { name: name.to_owned(), is_prefix: true, ..Reference::default() }
+    }
+
+    fn names(store: &ImageStore, target: &Descriptor) -> Vec<String> {
+        store.records(target).unwrap().into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn entries_are_named_by_their_annotations() {
+        let full = entry(&[(REF_SOURCE, "annotation"), (IMAGE_NAME, "reg/a:1"), (REF_NAME, "1")]);
+        let tag = entry(&[(REF_SOURCE, "annotation"), (REF_NAME, "v1")]);
+        let none = entry(&[(REF_SOURCE, "annotation")]);
+        let store = |reference| ImageStore { references: vec![reference], ..ImageStore::default() };
+        let overwrite = |name| Reference { allow_overwrite: true, ..prefix(name) };
+        assert_eq!(names(&store(prefix("reg/a")), &full), ["reg/a:1"]);
+        assert!(names(&store(prefix("re")), &full).is_empty());
+        assert_eq!(names(&store(overwrite("other")), &full), ["reg/a:1"]);
+        assert_eq!(names(&store(prefix("other")), &tag), ["other:v1"]);
+        assert!(names(&store(prefix("other")), &none).is_empty());
+        let digest = |skip_named_digest| Reference { add_digest: true, skip_named_digest, ..prefix("other") };
+        let by_digest = format!("other@{}", tag.digest);
+        assert_eq!(names(&store(digest(false)), &tag), ["other:v1", &by_digest]);
+        assert_eq!(names(&store(digest(true)), &tag), ["other:v1"]);
+        assert_eq!(names(&store(digest(true)), &none), [by_digest]);
+        let unknown = entry(&[(REF_SOURCE, "guess")]);
+        assert!(store(prefix("other")).records(&unknown).is_err());
+    }
+
+    #[test]
+    fn further_names_live_as_long_as_the_first() {
+        let more = Reference { name: "b".to_owned(), ..Reference::default() };
+        let store = ImageStore { name: "a".to_owned(), references: vec![prefix("c"), more], ..ImageStore::default() };
+        let records = store.records(&entry(&[])).unwrap();
+        let names: Vec<&str> = records.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(records[0].1.is_empty());
+        assert_eq!(records[1].1.get("containerd.io/gc.bref.image").map(String::as_str), Some("a"));
+    }
+
+    #[test]
+    fn children_are_selected_by_platform() {
+        let index = Descriptor { media_type: media_types::INDEX.to_owned(), ..Descriptor::default() };
+        let child = |platform: Option<&str>| Descriptor {
+            platform: platform.map(|platform| Platform::parse(platform).unwrap()),
+            ..entry(&[])
+        };
+        let all = vec![child(None), child(Some("linux/arm64")), child(Some("linux/amd64"))];
+        let platforms = |children: &[Descriptor]| -> Vec<String> {
+            children.iter().map(|child| child.platform.as_ref().map(ToString::to_string).unwrap_or_default()).collect()
+        };
+        let mut store = ImageStore::default();
+        assert_eq!(store.select(&index, all.clone()).unwrap(), all);
+        store.platforms = vec![Platform::parse("linux/amd64").unwrap(), Platform::parse("linux/arm64").unwrap()];
+        store.manifest_limit = 2;
+        assert_eq!(platforms(&store.select(&index, all.clone()).unwrap()), ["linux/amd64", "linux/arm64"]);
+        store.platforms.truncate(1);
+        assert_eq!(platforms(&store.select(&index, all.clone()).unwrap()), ["linux/amd64", ""]);
+        let only_other = vec![child(Some("linux/s390x"))];
+        assert!(store.select(&index, only_other.clone()).unwrap_err().is_not_found());
+
+        // With all metadata the other platform's manifest is taken, but of its children only the config.
+        store = ImageStore { all_metadata: true, manifest_limit: 0, ..store };
+        assert_eq!(store.select(&index, only_other.clone()).unwrap(), only_other);
+        let part = |media_type: &str| Descriptor { media_type: media_type.to_owned(), ..Descriptor::default() };
+        let parts = vec![part(media_types::CONFIG), part(media_types::LAYER_GZIP)];
+        assert_eq!(store.select(&only_other[0], parts.clone()).unwrap(), parts[..1]);
+    }
+}

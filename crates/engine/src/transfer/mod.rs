@@ -23,6 +23,7 @@ mod push;
 mod registry;
 mod stream;
 mod tag;
+mod thread;
 mod unpack;
 mod verify;
 
@@ -43,6 +44,7 @@ use fetch::Fetches;
 use model::{Error, Result, Scope};
 use std::sync::Arc;
 use store::Store;
+use thread::Threads;
 use tokio::sync::Semaphore;
 use unpack::Unpacking;
 
@@ -53,6 +55,8 @@ pub struct Transfers {
     config: Arc<TransferConfig>,
     fetches: Fetches,
     unpacking: Unpacking,
+    /// Archives being read or written.
+    threads: Threads,
     /// Blobs being pushed.
     uploads: Arc<Semaphore>,
 }
@@ -71,6 +75,7 @@ impl Transfers {
         Self {
             fetches: Fetches::new(store.clone(), config.max_concurrent_downloads, config.layer_fetch_buffer),
             unpacking: Unpacking::new(unpacks, Arc::clone(&config.processors), config.sync_fs),
+            threads: Threads::new(),
             uploads: Arc::new(Semaphore::new(uploads)),
             store,
             config: Arc::new(config),

@@ -256,3 +256,61 @@ async fn tick(shared: Arc<Shared>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(size: u64) -> Descriptor {
+        Descriptor { size, media_type: client::oci::media_types::LAYER_GZIP.to_owned(), ..Descriptor::default() }
+    }
+
+    fn told(sink: &ProgressSink) -> Vec<(String, u64)> {
+        std::iter::from_fn(|| sink.try_next()).map(|progress| (progress.event, progress.progress)).collect()
+    }
+
+    #[tokio::test]
+    async fn steps_are_told_at_once_and_numbers_now_and_then() {
+        let sink = ProgressSink::new();
+        let tracker = Tracker::new(&sink, "image", "downloading");
+        let layer = blob(100);
+        tracker.add(&layer);
+        let first = sink.next().await;
+        assert_eq!((first.event.as_str(), first.total, first.parents), ("waiting", 100, vec!["image".to_owned()]));
+        assert_eq!(first.name, reference_key(&layer));
+        tracker.moved(&layer, 10);
+        tracker.moved(&layer, 20);
+        assert_eq!(told(&sink), []);
+        // Nobody reads for a while: the last number is enough.
+        tracker.shared.tell_grown();
+        tracker.moved(&layer, 90);
+        tracker.shared.tell_grown();
+        tracker.complete(&layer);
+        assert_eq!(told(&sink), [("downloading".to_owned(), 90), ("complete".to_owned(), 100)]);
+        tracker.extracting(&layer, 50);
+        drop(tracker);
+        assert_eq!(told(&sink), [("extracting".to_owned(), 50)]);
+    }
+
+    #[tokio::test]
+    async fn parents_are_told_and_what_exists_is_not_moved() {
+        let sink = ProgressSink::new();
+        let tracker = Tracker::new(&sink, "image", "downloading");
+        let parent = Descriptor { digest: client::oci::sha256(b"parent"), ..blob(1) };
+        tracker.found(&parent, &[blob(5)]);
+        tracker.exists(&blob(5));
+        let waiting = sink.next().await;
+        assert_eq!(waiting.parents, [reference_key(&parent)]);
+        assert_eq!(told(&sink), [("already exists".to_owned(), 5)]);
+    }
+
+    #[tokio::test]
+    async fn nobody_listens_to_the_default() {
+        let sink = ProgressSink::default();
+        sink.say("hello");
+        let tracker = Tracker::new(&sink, "image", "uploading");
+        tracker.moved(&blob(5), 1);
+        tracker.complete(&blob(5));
+        assert!(!sink.is_open() && sink.try_next().is_none());
+    }
+}

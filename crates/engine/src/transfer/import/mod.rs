@@ -41,14 +41,14 @@ impl Transfers {
         self.config.check_wishes(&to.unpacks)?;
         let keeper = Keeper { store: self.store.clone(), scope: scope.clone() };
         let runtime = Handle::current();
-        let (to, plan) = blocking(move || {
+        let work = move || {
             let archive = read::read(from.input, from.media_type.is_empty(), &keeper, &runtime)?;
             // Lookups block, which this thread may.
             let plan = runtime.block_on(Plan::new(&archive, &keeper, &to, from.force_compress))?;
             plan.keep_documents(&keeper, &runtime)?;
             Ok((to, plan))
-        })
-        .await?;
+        };
+        let (to, plan) = self.threads.run("import", work).await?;
         let tracker = Arc::new(Tracker::new(progress, &to.name, "importing"));
         for image in &plan.images {
             self.unpack_stored(scope, image, &to, &tracker).await?;
