@@ -230,3 +230,35 @@ async fn a_stopped_pull_leaves_only_what_can_be_resumed() {
     gate.open();
     bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
 }
+
+/// Threads are few; blobs that wait for their turn must not take them from those whose turn it is.
+#[test]
+fn many_blobs_share_few_threads() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(10)
+        .enable_all()
+        .build()
+        .unwrap();
+    let images: Vec<Image> = (0..6)
+        .map(|image| Image::new((0..16).map(|layer| Layer::random("f", 100_000, image * 100 + layer)).collect()))
+        .collect();
+    let tags: Vec<String> = (0..images.len()).map(|image| format!("v{image}")).collect();
+    let named: Vec<(&str, &Image)> = tags.iter().map(String::as_str).zip(&images).collect();
+    let fake = Fake::start(&named, |_, _| None);
+    runtime.block_on(async {
+        let bed = Arc::new(Bed::new());
+        let mut pulls = tokio::task::JoinSet::new();
+        for tag in &tags {
+            let (bed, reference) = (Arc::clone(&bed), fake.reference(tag));
+            pulls.spawn(async move { bed.pull(&reference, "overlayfs").await });
+        }
+        let all = async {
+            while let Some(pulled) = pulls.join_next().await {
+                pulled.unwrap().unwrap();
+            }
+        };
+        tokio::time::timeout(tests::PATIENCE, all).await.expect("the pulls wait for each other");
+        assert_eq!(bed.snapshots("overlayfs").len(), 6 * 16);
+    });
+}

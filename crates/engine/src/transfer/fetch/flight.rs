@@ -220,13 +220,15 @@ async fn bring(shared: &Shared, want: &Want, stage: &watch::Sender<Stage>, lease
     if resumed > 0 {
         tracing::debug!(digest = %blob.digest, offset = resumed, "resuming a fetch");
     }
+    // Before there is a thread that waits for bytes: those are few, and must not all belong to blobs in the queue.
+    let turn = network::turn(shared, want).await?;
     let (chunks, received) = mpsc::channel(CHUNKS);
     let writing = {
         let (store, want, stage, leases) = (shared.store.clone(), want.clone(), stage.clone(), Arc::clone(leases));
         tokio::task::spawn_blocking(move || write::write(&store, &want, writer, received, &stage, &leases))
     };
     let sent = if resumed == blob.size { Ok(()) } else { network::send(shared, want, resumed, &chunks).await };
-    drop(chunks);
+    drop((chunks, turn));
     let written =
         writing.await.map_err(|error| Error::internal("the writer of a blob ended early").caused_by(error))?;
     match (sent, written) {

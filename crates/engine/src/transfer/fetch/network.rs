@@ -1,11 +1,19 @@
 //! A blob's bytes from the registry, in order.
 
-use super::{Shared, Want, ranges};
+use super::{Shared, Want, ranges, turns::Turn};
 use bytes::Bytes;
 use client::oci::{Descriptor, Kind};
 use distribution::{Blob, Body};
 use model::{Error, Result};
 use tokio::sync::mpsc;
+
+/// The turn that `want` has to wait for, if it is not one of the few kilobytes that everything else waits for.
+pub(super) async fn turn(shared: &Shared, want: &Want) -> Result<Option<Turn>> {
+    match Kind::of(&want.blob.media_type) {
+        Kind::Index | Kind::Manifest | Kind::Config => Ok(None),
+        Kind::Layer | Kind::Other => shared.turns.take(want.repository.registry()).await.map(Some),
+    }
+}
 
 /// Sends the bytes of `want` from `offset` on.
 ///
@@ -16,11 +24,6 @@ pub(super) async fn send(shared: &Shared, want: &Want, offset: u64, chunks: &mps
     if matches!(Kind::of(&blob.media_type), Kind::Index | Kind::Manifest) {
         return send_document(want, offset, chunks).await;
     }
-    let _turn = if Kind::of(&blob.media_type) == Kind::Config {
-        None // a few kilobytes that everything else waits for
-    } else {
-        Some(shared.turns.take(want.repository.registry()).await?)
-    };
     if blob.size - offset >= ranges::LARGE {
         return ranges::send(shared, want, offset, chunks).await;
     }
