@@ -37,7 +37,7 @@ impl Bed {
     /// The row's ctr, in the daemon's namespace.
     #[must_use]
     pub fn ctr(&self) -> Ctr {
-        self.daemon.ctr(self.row.ctr).with_shim(self.row.shim)
+        self.daemon.ctr(self.row.ctr)
     }
 
     /// A gRPC connection in the daemon's namespace.

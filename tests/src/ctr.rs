@@ -28,17 +28,19 @@ pub struct Output {
 }
 
 impl Ctr {
-    /// Binds `program` to a socket and namespace.
+    /// Binds a ctr to a socket and namespace.
+    ///
+    /// Go's closes its end of a container's output as soon as it hears of the exit (`cancel` in containerd's
+    /// `pkg/cio/io_unix.go`), and loses what it has not read by then, on a busy machine even all of it. So what is
+    /// checked for a container's output has more than one attempt there.
     #[must_use]
-    pub fn new(program: PathBuf, socket: &Path, namespace: &str) -> Self {
-        Self { program, socket: socket.to_path_buf(), namespace: namespace.to_owned(), attempts: 1 }
-    }
-
-    /// The same ctr for containers under this shim. Go's now and then loses output when the machine is busy, all of it
-    /// or the end: what is checked for its output has more than one attempt there.
-    #[must_use]
-    pub fn with_shim(self, shim: Impl) -> Self {
-        Self { attempts: if shim == Impl::Go { 6 } else { 1 }, ..self }
+    pub fn new(which: Impl, socket: &Path, namespace: &str) -> Self {
+        Self {
+            program: which.ctr(),
+            socket: socket.to_path_buf(),
+            namespace: namespace.to_owned(),
+            attempts: if which == Impl::Go { 6 } else { 1 },
+        }
     }
 
     /// The same ctr in another namespace.
@@ -75,7 +77,7 @@ impl Ctr {
         self.run(line).success(line)
     }
 
-    /// Runs `line`, with Go's shim until its output `is_complete`.
+    /// Runs `line`, with Go's ctr until its output `is_complete`.
     #[must_use]
     pub fn run_until(&self, line: &str, is_complete: impl Fn(&Output) -> bool) -> Output {
         self.attempt(|| self.run(line), is_complete)

@@ -228,7 +228,7 @@ impl Daemon {
     /// A ctr bound to this daemon.
     #[must_use]
     pub fn ctr(&self, which: Impl) -> Ctr {
-        Ctr::new(which.ctr(), &self.socket(), self.namespace())
+        Ctr::new(which, &self.socket(), self.namespace())
     }
 
     /// All that the daemon has logged.

@@ -6,7 +6,7 @@ use tests::{Ctr, Impl};
 #[test]
 fn without_a_daemon_the_error_names_the_socket() {
     let dir = tempfile::tempdir().unwrap();
-    let ctr = |socket: &str| Ctr::new(Impl::Ours.ctr(), &dir.path().join(socket), "default");
+    let ctr = |socket: &str| Ctr::new(Impl::Ours, &dir.path().join(socket), "default");
     let error = ctr("absent.sock").fails("images ls");
     assert!(error.contains("absent.sock") && error.contains("is containerd running"), "{error}");
     drop(std::os::unix::net::UnixListener::bind(dir.path().join("dead.sock")).unwrap());
@@ -34,7 +34,7 @@ fn what_is_missing_comes_with_advice() {
 #[test]
 fn what_this_ctr_lacks_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    let ctr = Ctr::new(Impl::Ours.ctr(), dir.path(), "default");
+    let ctr = Ctr::new(Impl::Ours, dir.path(), "default");
     for line in ["sandboxes ls", "sb run a b", "install --path /opt example.com/x:1", "pprof -d /sock heap"] {
         let error = ctr.fails(line);
         assert!(error.contains(&format!("ctr {}", line.replace("sb ", "sandboxes "))), "{error}");
@@ -46,7 +46,7 @@ fn what_this_ctr_lacks_is_refused_by_name() {
 #[test]
 fn completions_and_manual_pages_know_every_command() {
     let dir = tempfile::tempdir().unwrap();
-    let ctr = Ctr::new(Impl::Ours.ctr(), dir.path(), "default");
+    let ctr = Ctr::new(Impl::Ours, dir.path(), "default");
     for shell in ["bash", "zsh", "fish"] {
         let script = ctr.ok(&format!("completion {shell}"));
         assert!(script.contains("snapshots") && script.contains("max-concurrent-downloads"), "{shell}");

@@ -10,7 +10,7 @@ use std::{
     env, fs,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tests::{Impl, eventually};
 
@@ -184,6 +184,20 @@ fn victim() {
     });
 }
 
+/// Kills and deletes a task in any state: its start may still be under way, and its own end too.
+async fn removed(daemon: &Running, id: &str) {
+    let begun = Instant::now();
+    loop {
+        let _ended = daemon.engine.kill(&daemon.scope, &ProcessId::init(id), 9, true).await;
+        match daemon.engine.delete_task(&daemon.scope, id).await {
+            Ok(_) => return,
+            Err(error) if error.is_not_found() => return,
+            Err(error) => assert!(begun.elapsed() < tests::PATIENCE, "{id} cannot be deleted: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 fn killed_in_the_middle_of_starts_nothing_leaks(shim: Impl) {
     let bed = Bed::new(shim);
     // Spread over a start, which takes some 100 ms: at the shim's start, runc's create, runc's start.
@@ -202,12 +216,7 @@ fn killed_in_the_middle_of_starts_nothing_leaks(shim: Impl) {
         run(async {
             let daemon = bed.open().await;
             for task in daemon.engine.list_tasks(&daemon.scope).await.unwrap() {
-                let process = ProcessId::init(&task.id);
-                let _already = daemon.engine.kill(&daemon.scope, &process, 9, true).await;
-                if task.status != Status::Created {
-                    daemon.engine.wait(&daemon.scope, &process).await.unwrap();
-                }
-                daemon.engine.delete_task(&daemon.scope, &task.id).await.unwrap();
+                removed(&daemon, &task.id).await;
             }
             for container in daemon.store.list_containers(&daemon.scope, &model::Filter::all()).unwrap() {
                 daemon.store.delete_container(&daemon.scope, &container.id).unwrap();
