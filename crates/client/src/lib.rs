@@ -28,12 +28,13 @@ mod wire;
 
 pub use archive::ExportOptions;
 pub use connect::{Client, DEFAULT_ADDRESS, DEFAULT_CONNECT_TIMEOUT};
-pub use content::{Blob, Chunks, Expect, MAX_DOCUMENT, Written};
+pub use content::{Blob, Chunks, Expect, Written};
 pub use convert::{Compression, ConvertOptions};
 pub use hash::Hash;
 pub use image::{Documents, ImageContent, Listing, MAX_INDEX_DEPTH, Platforms, check_depth, descend, target_of};
 pub use import::{ImportOptions, Imported, Naming, gc_labels};
 pub use lease::DEFAULT_EXPIRATION;
+pub use oci::MAX_DOCUMENT;
 pub use progress::{Event, Item, Progress, Silent};
 pub use reply::{Reply, error_of};
 pub use services::Service;

@@ -1,6 +1,7 @@
 //! An archive that was read: where each of its files is.
 
-use crate::content::{Written, check_document_size};
+use crate::content::Written;
+use crate::oci::check_document_size;
 use bytes::Bytes;
 use model::{Digest, Error, Kind, Result};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::files::{Archive, Place, blob_path, is_compressed};
 use crate::image::Documents;
-use crate::oci::{Descriptor, Document as _, Image, Index, Manifest, docker_reference, media_types, object_of, sha256};
+use crate::oci::{Descriptor, Document, Image, Index, Manifest, docker_reference, media_types, object_of, sha256};
 use bytes::Bytes;
 use model::{Digest, Error, Result};
 use serde::Deserialize;
@@ -40,6 +40,8 @@ struct OciLayout {
     image_layout_version: String,
 }
 
+impl Document for OciLayout {}
+
 /// An image of a Docker archive.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -50,6 +52,8 @@ struct DockerImage {
     #[serde(default)]
     layers: Option<Vec<String>>,
 }
+
+impl Document for Vec<DockerImage> {}
 
 /// Reads the index of an OCI layout, or makes one from a Docker archive.
 ///

@@ -1,15 +1,12 @@
 //! Reading blobs: streamed, or whole if they are small documents.
 
-use crate::oci::{Descriptor, Document};
+use crate::oci::{Descriptor, Document, check_document_size};
 use crate::{Client, Reply, error_of};
 use bytes::Bytes;
-use model::{Digest, Error, Kind, Labels, Result};
+use model::{Digest, Error, Labels, Result};
 use proto::api::containerd::services::content::v1::{
     Info, InfoRequest, ReadContentRequest, ReadContentResponse, UpdateRequest,
 };
-
-/// Most bytes of a document that is read into memory: manifests and configs are far smaller.
-pub const MAX_DOCUMENT: u64 = 8 << 20;
 
 /// A blob on its way here.
 #[derive(Debug)]
@@ -53,7 +50,7 @@ impl Client {
         Ok(Blob { digest: digest.clone(), stream })
     }
 
-    /// The whole of a small blob; a larger one than [`MAX_DOCUMENT`] is refused.
+    /// The whole of a small blob; a larger one than [`crate::MAX_DOCUMENT`] is refused.
     pub async fn read_small(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let digest = &descriptor.digest;
         check_document_size(digest.as_str(), descriptor.size)?;
@@ -83,15 +80,4 @@ impl Client {
         let reply = self.content().update(request).await.reply()?;
         reply.info.ok_or_else(|| Error::internal(format!("content {digest}: the daemon's answer has no info")))
     }
-}
-
-/// Refuses documents that could only be meant to exhaust memory.
-pub(crate) fn check_document_size(what: &str, size: u64) -> Result<()> {
-    if size <= MAX_DOCUMENT {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::InvalidArgument,
-        format!("{what} has {size} bytes: a manifest, index or config has at most {MAX_DOCUMENT}"),
-    ))
 }

@@ -3,7 +3,6 @@
 use crate::oci::{Descriptor, Document, Index, Kind, Manifest};
 use crate::{Client, Documents};
 use model::{Error, Result};
-use serde::Deserialize;
 
 /// Most indexes one inside the other. Real images have one or two; endless nesting is an attack.
 pub const MAX_INDEX_DEPTH: usize = 4;
@@ -18,22 +17,6 @@ pub enum Listing {
     Manifest(Manifest),
 }
 
-/// The fields that tell an index from a manifest, whatever the descriptor claims.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Shape {
-    #[serde(default)]
-    media_type: String,
-    #[serde(default)]
-    manifests: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    config: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    layers: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    fs_layers: Option<serde::de::IgnoredAny>,
-}
-
 impl Listing {
     /// Reads an index or manifest; `None` if the descriptor is of neither.
     ///
@@ -42,14 +25,8 @@ impl Listing {
     pub fn parse(descriptor: &Descriptor, bytes: &[u8]) -> Result<Option<Self>> {
         let what = format!("content {}", descriptor.digest);
         match Kind::of(&descriptor.media_type) {
-            Kind::Index => {
-                check_shape(&what, bytes, Kind::Index)?;
-                Ok(Some(Self::Index(Index::parse(&what, bytes)?)))
-            }
-            Kind::Manifest => {
-                check_shape(&what, bytes, Kind::Manifest)?;
-                Ok(Some(Self::Manifest(Manifest::parse(&what, bytes)?)))
-            }
+            Kind::Index => Ok(Some(Self::Index(Index::parse(&what, bytes)?))),
+            Kind::Manifest => Ok(Some(Self::Manifest(Manifest::parse(&what, bytes)?))),
             Kind::Config | Kind::Layer | Kind::Other => Ok(None),
         }
     }
@@ -61,23 +38,6 @@ impl Listing {
             Self::Manifest(manifest) => std::iter::once(&manifest.config).chain(&manifest.layers).cloned().collect(),
         }
     }
-}
-
-/// Refuses a document that two readers could take for different things (CVE-2021-41190).
-fn check_shape(what: &str, bytes: &[u8], expected: Kind) -> Result<()> {
-    let shape = Shape::parse(what, bytes)?;
-    let stated = Kind::of(&shape.media_type);
-    let problem = match expected {
-        _ if shape.fs_layers.is_some() => "it has schema 1, which is not supported",
-        Kind::Manifest if shape.manifests.is_some() || stated == Kind::Index => {
-            "expected a manifest but found an index"
-        }
-        Kind::Index if shape.config.is_some() || shape.layers.is_some() || stated == Kind::Manifest => {
-            "expected an index but found a manifest"
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::invalid_argument(format!("{what}: media type: {problem}")))
 }
 
 /// Refuses an index nested deeper than any real one.

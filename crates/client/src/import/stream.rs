@@ -2,7 +2,8 @@
 
 use crate::Client;
 use crate::archive::{Archive, HEAD, Place, digest_of_path, entry_path, is_compressed, not_a_tar};
-use crate::content::{CHUNK, Chunks, Expect, MAX_DOCUMENT, Written, fill};
+use crate::content::{CHUNK, Chunks, Expect, Written, fill};
+use crate::oci::MAX_DOCUMENT;
 use crate::progress::{Event, Progress};
 use bytes::Bytes;
 use model::{Error, Result};

@@ -1,6 +1,6 @@
 //! Descriptor, index, manifest and config.
 
-use super::Platform;
+use super::{Kind, Platform, admit::Shape, check_document_size};
 use model::{Algorithm, Digest, Error, Labels, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
@@ -146,14 +146,43 @@ pub struct History {
 
 /// A JSON document found by its descriptor.
 pub trait Document: DeserializeOwned {
+    /// Its role. An index or a manifest must not look like the other, too.
+    const KIND: Kind = Kind::Other;
+
     /// Reads `bytes`; errors name `what`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for more than [`super::MAX_DOCUMENT`] bytes, and for what is not such a document, or could be taken
+    /// for another.
     fn parse(what: &str, bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes)
-            .map_err(|error| Error::invalid_argument(format!("{what} is not a valid document")).caused_by(error))
+        check_document_size(what, bytes.len() as u64)?;
+        if matches!(Self::KIND, Kind::Index | Kind::Manifest) {
+            read::<Shape>(what, bytes)?.check(what, Self::KIND)?;
+        }
+        read(what, bytes)
     }
 }
 
-impl<T: DeserializeOwned> Document for T {}
+fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::invalid_argument(format!("{what} is not a valid document")).caused_by(error))
+}
+
+impl Document for Index {
+    const KIND: Kind = Kind::Index;
+}
+
+impl Document for Manifest {
+    const KIND: Kind = Kind::Manifest;
+}
+
+impl Document for Image {
+    const KIND: Kind = Kind::Config;
+}
+
+/// Documents whose fields their reader does not know.
+impl Document for serde_json::Map<String, serde_json::Value> {}
+impl Document for serde_json::Value {}
 
 /// The SHA-256 digest of `bytes`.
 pub fn sha256(bytes: &[u8]) -> Digest {
