@@ -1,9 +1,11 @@
 //! Debian's docker-registry on a port of loopback, and skopeo as a second client of it.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -104,8 +106,10 @@ impl Drop for Registry {
 fn serve(dir: &Path, data: &Path, more: &str) -> Option<(String, Child)> {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     let at = dir.display().to_string();
+    // By this header we know our own: two registries may have been given the same port, of which one gets it.
     let config = format!(
-        "version: 0.1\nlog: {{level: error}}\nhttp: {{addr: \"{free}\", secret: tests}}\n\
+        "version: 0.1\nlog: {{level: error}}\n\
+         http: {{addr: \"{free}\", secret: tests, headers: {{X-Registry: [\"{at}\"]}}}}\n\
          storage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n{}",
         data.display(),
         more.replace("DIR", &at)
@@ -123,7 +127,17 @@ fn serve(dir: &Path, data: &Path, more: &str) -> Option<(String, Child)> {
     let (mut ended, address) = (false, free.to_string());
     eventually("the registry to serve", || {
         ended = child.try_wait().is_ok_and(|status| status.is_some());
-        ended || TcpStream::connect(free).is_ok()
+        ended || answer(free).is_ok_and(|answer| answer.contains(&at))
     });
     (!ended).then_some((address, child))
+}
+
+/// What whoever listens at `address` answers to a ping.
+fn answer(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(64 << 10).read_to_string(&mut answer)?;
+    Ok(answer)
 }

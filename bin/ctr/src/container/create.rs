@@ -109,7 +109,7 @@ async fn prepare_rootfs(
     }
     let image = client.image(reference).await.map_err(|error| match error.is_not_found() {
         true => error.context(format!(
-            "no image {reference:?} in namespace {:?} (see `ctr images ls`; `ctr images import FILE` brings images in)",
+            "no image {reference:?} in namespace {:?} (see `ctr images ls`; `ctr images pull NAME` and `ctr images import FILE` bring images in)",
             client.namespace().as_str()
         )),
         false => error,
