@@ -45,8 +45,12 @@ impl Bars {
             if change.is_document() || !is_blob(change.name) {
                 return;
             }
-            let bar = self.all.add(ProgressBar::new(change.total).with_style(style(RESTING)));
-            bar.set_prefix(change.label().to_owned());
+            // Complete before it is shown, or it would be seen half made.
+            let bar = ProgressBar::with_draw_target(Some(change.total), ProgressDrawTarget::hidden())
+                .with_style(style(RESTING))
+                .with_prefix(change.label().to_owned())
+                .with_message(change.phase.clone());
+            let bar = self.all.add(bar);
             bars.insert(change.name.to_owned(), bar);
         }
         let Some(bar) = bars.get(change.name) else { return };
