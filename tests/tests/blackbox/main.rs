@@ -13,6 +13,7 @@ mod bad_layers;
 mod bad_requests;
 mod bad_starts;
 mod bad_transfers;
+mod checkpoint;
 mod clients;
 mod containers;
 mod content;

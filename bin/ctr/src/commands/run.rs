@@ -1,10 +1,11 @@
 //! `ctr run`: create, start, attend, remove.
 
+use crate::commands::tasks::{Beginning, begin};
 use crate::container::{self, ContainerFlags, RunFlags};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output;
-use crate::task::{self, Attached, Console, Pipes, Process, Session, Stdio};
+use crate::task::{Attached, Process, Stdio};
 use clap::Args;
 use client::Client;
 use model::{Error, Result};
@@ -68,23 +69,14 @@ impl Run {
         if let Some(file) = &self.dump_config {
             dump(file, &spec)?;
         }
-        let terminal = container::has_terminal(&spec);
-        // Before anything is created: without a terminal there is nothing to take over.
-        let console = (terminal && !self.detach).then(Console::raw).transpose()?;
-        let pipes = Pipes::create(&self.stdio(terminal), &container.id)?;
-        let ends = pipes.open()?;
-        let pid = task::create(client, container, &spec, &pipes, self.container.no_pivot).await?;
-        let process = Process::new(client, &container.id, "");
-        if let Some(file) = &self.container.pid_file {
-            container::write_pid_file(file, pid)?;
-        }
-        let session = Session::new(process.clone(), pipes, ends);
-        if self.detach {
-            return Ok(session.start_detached().await?);
-        }
-        let attached = session.run(console.as_ref()).await;
-        drop(console);
-        finish(&process, attached).await
+        let how = Beginning {
+            stdio: self.stdio(container::has_terminal(&spec)),
+            detach: self.detach,
+            no_pivot: self.container.no_pivot,
+            pid_file: self.container.pid_file.as_deref(),
+            checkpoint: None,
+        };
+        begin(client, container, &spec, how).await
     }
 
     fn stdio(&self, terminal: bool) -> Stdio {

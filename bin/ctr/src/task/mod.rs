@@ -18,6 +18,7 @@ use model::{Error, Result};
 use proto::api::containerd::services::containers::v1::Container;
 use proto::api::containerd::services::snapshots::v1::MountsRequest;
 use proto::api::containerd::services::tasks::v1::{CreateTaskRequest, GetRequest};
+use proto::api::containerd::types::Descriptor;
 use proto::api::containerd::v1::types::Process as Status;
 use serde_json::Value;
 
@@ -31,13 +32,15 @@ pub(crate) async fn status(client: &Client, id: &str, exec_id: &str) -> Result<S
     reply.process.ok_or_else(|| Error::internal(format!("task {id:?}: the daemon's answer has no process")))
 }
 
-/// Creates the task of a container: everything but the start of its process. Returns its pid.
+/// Creates the task of a container, new or from a checkpoint of its processes: everything but the start. Returns its
+/// pid.
 pub(crate) async fn create(
     client: &Client,
     container: &Container,
     spec: &Value,
     pipes: &Pipes,
     no_pivot: bool,
+    checkpoint: Option<Descriptor>,
 ) -> Result<u32> {
     let rootfs = if container.snapshot_key.is_empty() {
         Vec::new()
@@ -53,6 +56,7 @@ pub(crate) async fn create(
         stderr: pipes.stderr(),
         terminal: crate::container::has_terminal(spec) && pipes.is_terminal(),
         options: options(container, spec, no_pivot)?,
+        checkpoint,
         ..CreateTaskRequest::default()
     };
     Ok(client.tasks().create(request).await.reply()?.pid)

@@ -40,7 +40,6 @@ fn what_this_ctr_lacks_is_refused_by_name() {
         assert!(error.contains(&format!("ctr {}", line.replace("sb ", "sandboxes "))), "{error}");
         assert!(error.contains("is not supported"), "{error}");
     }
-    assert!(ctr.fails("containers checkpoint a b --rw").contains("not yet supported"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod delete;
 mod info;
 mod label;
 pub(crate) mod list;
+mod restore;
 
 super::verbs! {
     /// Create container
@@ -20,8 +21,8 @@ super::verbs! {
     List(list::List),
     /// Set and clear labels for a container
     Label(label::Label),
-    /// Checkpoint a container (not yet supported)
-    Checkpoint(checkpoint::Absent),
-    /// Restore a container from checkpoint (not yet supported)
-    Restore(checkpoint::Absent),
+    /// Checkpoint a container
+    Checkpoint(checkpoint::Checkpoint),
+    /// Restore a container from checkpoint
+    Restore(restore::Restore),
 }

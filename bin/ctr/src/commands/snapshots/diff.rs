@@ -92,13 +92,14 @@ impl Diff {
 }
 
 /// Mounts of a snapshot, and the view made for them, if one was needed.
-struct View {
+pub(crate) struct View {
     mounts: Vec<Mount>,
     key: Option<String>,
 }
 
 impl View {
-    async fn open(client: &Client, snapshotter: &str, name: &str) -> Result<Self> {
+    /// Opens snapshot `name`; none without a name.
+    pub(crate) async fn open(client: &Client, snapshotter: &str, name: &str) -> Result<Self> {
         if name.is_empty() {
             return Ok(Self { mounts: Vec::new(), key: None });
         }
@@ -114,8 +115,13 @@ impl View {
         Ok(Self { mounts: client.snapshots().view(request).await.reply()?.mounts, key: Some(key) })
     }
 
+    /// Where its files are.
+    pub(crate) fn mounts(&self) -> &[Mount] {
+        &self.mounts
+    }
+
     /// Removes the view. The lease takes care of one that cannot be.
-    async fn close(self, client: &Client, snapshotter: &str) {
+    pub(crate) async fn close(self, client: &Client, snapshotter: &str) {
         if let Some(key) = self.key {
             let request = RemoveSnapshotRequest { snapshotter: snapshotter.to_owned(), key };
             let _ = client.snapshots().remove(request).await;

@@ -12,6 +12,8 @@ mod tree;
 mod unpack;
 mod usage;
 
+pub(crate) use diff::View;
+
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::SnapshotterFlag;

@@ -12,6 +12,8 @@ mod ps;
 mod resume;
 mod start;
 
+pub(crate) use start::{Beginning, begin};
+
 super::verbs! {
     /// Attach to the IO of a running container
     Attach(attach::Attach),

@@ -6,7 +6,11 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::task::{self, Console, Pipes, Process, Session, Stdio};
 use clap::Args;
+use client::Client;
 use model::Error;
+use proto::api::containerd::services::containers::v1::Container;
+use proto::api::containerd::types::Descriptor;
+use serde_json::Value;
 
 /// Flags of `ctr tasks start`.
 #[derive(Debug, Args)]
@@ -47,20 +51,48 @@ impl Start {
             Some(uri) if !terminal => Stdio::Logger(uri),
             _ => Stdio::Pipes { folder: self.fifo_dir, terminal },
         };
-        let console = (terminal && !self.detach).then(Console::raw).transpose()?;
-        let pipes = Pipes::create(&stdio, &container.id)?;
-        let ends = pipes.open()?;
-        let pid = task::create(&client, &container, &spec, &pipes, self.no_pivot).await?;
-        if let Some(file) = &self.pid_file {
-            container::write_pid_file(file, pid)?;
-        }
-        let process = Process::new(&client, &container.id, "");
-        let session = Session::new(process.clone(), pipes, ends);
-        if self.detach {
-            return Ok(session.start_detached().await?);
-        }
-        let attached = session.run(console.as_ref()).await;
-        drop(console);
-        finish(&process, attached).await
+        let how = Beginning {
+            stdio,
+            detach: self.detach,
+            no_pivot: self.no_pivot,
+            pid_file: self.pid_file.as_deref(),
+            checkpoint: None,
+        };
+        begin(&client, &container, &spec, how).await
     }
+}
+
+/// How a container's task begins.
+#[derive(Debug)]
+pub(crate) struct Beginning<'a> {
+    /// Where its output goes.
+    pub(crate) stdio: Stdio,
+    /// Whether nobody stays with it.
+    pub(crate) detach: bool,
+    /// Whether `pivot_root` is not used.
+    pub(crate) no_pivot: bool,
+    /// A file for its pid.
+    pub(crate) pid_file: Option<&'a str>,
+    /// Processes to go on with.
+    pub(crate) checkpoint: Option<Descriptor>,
+}
+
+/// Creates and starts a container's task, and stays with it until it has ended, unless that is not wanted.
+pub(crate) async fn begin(client: &Client, container: &Container, spec: &Value, how: Beginning<'_>) -> Outcome {
+    // Before anything is created: without a terminal there is nothing to take over.
+    let console = (container::has_terminal(spec) && !how.detach).then(Console::raw).transpose()?;
+    let pipes = Pipes::create(&how.stdio, &container.id)?;
+    let ends = pipes.open()?;
+    let pid = task::create(client, container, spec, &pipes, how.no_pivot, how.checkpoint).await?;
+    let process = Process::new(client, &container.id, "");
+    if let Some(file) = how.pid_file {
+        container::write_pid_file(file, pid)?;
+    }
+    let session = Session::new(process.clone(), pipes, ends);
+    if how.detach {
+        return Ok(session.start_detached().await?);
+    }
+    let attached = session.run(console.as_ref()).await;
+    drop(console);
+    finish(&process, attached).await
 }
