@@ -14,4 +14,4 @@ pub use auth::{Anonymous, Answer, Credential, Credentials, DockerConfig, Fixed};
 pub use hosts::{Capabilities, Host, Hosts, Tls};
 pub use http::{Limits, install_crypto};
 pub use reference::Reference;
-pub use registry::{Blob, Body, Document, Mounted, Repository, Resolved, Upload};
+pub use registry::{Blob, Body, Document, Mounted, Observer, Repository, Resolved, Upload};

@@ -1,20 +1,23 @@
 //! Archives in and out by the daemon itself: Go's ctr as it is used without `--local`, on either daemon.
 
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::{fs, io::Read as _};
+use std::sync::mpsc;
+use std::{fs, thread};
 
 use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
 use tests::image::{self, Blobs, descriptor, media};
 use tests::layer::gzip;
-use tests::{Bed, Ctr, Impl, eventually, matrix};
+use tests::registry::{Registry, USER};
+use tests::{Bed, Ctr, Impl, PATIENCE, eventually, matrix};
 
 matrix! { wire:
     import_unpacks, docker_archive, compressed_layers, compressed_archive_from_stdin, names, tags_need_a_base,
     without_unpacking, no_such_snapshotter, platforms, export_and_import_again, export_by_platform, tagging,
-    other_tools, bad_archives, a_client_that_is_killed,
+    other_tools, bad_archives, a_client_that_is_killed, a_pull_whose_client_is_killed, http_is_dumped,
 }
 
 fn write(bed: &Bed, name: &str, bytes: &[u8]) -> PathBuf {
@@ -338,4 +341,73 @@ fn a_client_that_is_killed(bed: &mut Bed) {
     // The daemon is none the worse for it.
     import(bed, "", &whole);
     assert_eq!(ctr.names("images ls"), [BUSYBOX]);
+}
+
+/// A way to `registry` that stalls after `answers` bytes of its answers, once; says when a connection was given up.
+fn stalling(registry: &Registry, answers: usize) -> (String, mpsc::Receiver<()>) {
+    let (listener, upstream) = (TcpListener::bind("127.0.0.1:0").unwrap(), registry.address().to_owned());
+    let address = listener.local_addr().unwrap().to_string();
+    let (given_up, seen) = mpsc::channel();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, upstream) = (client.unwrap(), TcpStream::connect(&upstream).unwrap());
+            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            let given_up = given_up.clone();
+            thread::spawn(move || {
+                // Ends when the daemon closes its end.
+                let _ = io::copy(&mut from, &mut to);
+                let _ = given_up.send(());
+            });
+            thread::spawn(move || {
+                let _ = io::copy(&mut (&upstream).take(answers as u64), &mut &client);
+                // Neither more bytes nor an end.
+                thread::park();
+            });
+        }
+    });
+    (address, seen)
+}
+
+fn a_pull_whose_client_is_killed(bed: &mut Bed) {
+    let (name, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let remote = registry.name("kill/me:1");
+    ctr.ok(&format!("images push --plain-http {remote} {name}"));
+    ctr.ok(&format!("images rm --sync {name}"));
+    // Or they would be taken from there.
+    let blobs = bed.daemon.root().join("io.containerd.content.v1.content/blobs/sha256");
+    eventually("the blobs to be deleted", || tests::leaks::entries(&blobs).is_empty());
+    let other = ctr.in_namespace("other");
+    let (address, given_up) = stalling(&registry, 100_000);
+    let command = other.command(&format!("images pull --plain-http {address}/kill/me:1"));
+    let arguments: Vec<_> = command.get_args().skip(3).collect();
+    let mut client = Command::new(arguments[0]);
+    let mut child = client.args(&arguments[1..]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("a layer on its way", || other.ok("content active").contains("layer-sha256:"));
+    // Connections that were of no more use.
+    while given_up.try_recv().is_ok() {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+    given_up.recv_timeout(PATIENCE).expect("the daemon hangs up");
+    assert!(other.names("images ls").is_empty());
+    if bed.row.daemon == Impl::Ours {
+        eventually("half a layer to go", || other.names("snapshots ls").is_empty());
+        assert!(other.ok("content active").contains("layer-sha256:"), "what was fetched stays");
+    }
+    other.ok(&format!("images pull --plain-http {remote}"));
+    assert!(other.ok("images check").contains("complete (4/4)"));
+    assert!(other.names("content active").is_empty());
+}
+
+fn http_is_dumped(bed: &mut Bed) {
+    let (name, ctr, registry) = (bed.import(), bed.ctr(), Registry::guarded());
+    let (remote, (user, password)) = (registry.name("a/b:1"), USER);
+    ctr.ok(&format!("images push --plain-http -u {user}:{password} {remote} {name}"));
+    let flags = format!("--plain-http --http-dump -u {user}:{password}");
+    let done = ctr.run(&format!("images pull {flags} {remote}"));
+    assert_eq!(done.code, 0, "{done:?}");
+    let told = done.stdout + &done.stderr;
+    if bed.row.daemon == Impl::Ours {
+        assert!(told.contains("/v2/a/b/manifests/1") && told.contains("200 OK"), "{told}");
+        assert!(!told.to_lowercase().contains("authorization: basic"), "{told}");
+    }
 }

@@ -8,6 +8,7 @@ use reqwest::{
     Method, Response, StatusCode, Url,
     header::{
         ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE,
+        SET_COOKIE,
     },
 };
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
@@ -134,9 +135,11 @@ async fn follow(endpoint: &Endpoint, request: &Request, authorization: Option<&s
             None => builder,
         };
         tracing::debug!(target: "distribution::http", method = %request.method, url = %shown(&url), headers = ?request.headers, "request");
+        endpoint.tell(|| lines(&format!("> {} {}", request.method, shown(&url)), '>', &request.headers));
         let response = match builder.send().await {
             Ok(response) => {
                 let (status, headers) = (response.status(), response.headers());
+                endpoint.tell(|| lines(&format!("< {:?} {status} {}", response.version(), shown(&url)), '<', headers));
                 tracing::debug!(target: "distribution::http", %status, url = %shown(&url), ?headers, "answer");
                 response
             }
@@ -162,6 +165,17 @@ async fn follow(endpoint: &Endpoint, request: &Request, authorization: Option<&s
         }
     }
     Err(Error::unknown(format!("{}: more than {REDIRECTS} redirects", what())))
+}
+
+/// A first line, and one for each header.
+fn lines(first: &str, mark: char, headers: &HeaderMap) -> String {
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        // Cookies and tokens are for nobody else.
+        let secret = value.is_sensitive() || *name == AUTHORIZATION || *name == SET_COOKIE;
+        let value = if secret { "…".into() } else { String::from_utf8_lossy(value.as_bytes()) };
+        format!("{mark} {name}: {value}\n")
+    };
+    format!("{first}\n{}\n", headers.iter().map(header).collect::<String>())
 }
 
 /// Whether the handshake failed with a host that may speak plain HTTP. Nothing was sent yet.

@@ -1,7 +1,7 @@
 //! A registry as an end of a transfer.
 
 use super::stream::ByteOutput;
-use distribution::Credentials;
+use distribution::{Credentials, Observer};
 use std::{path::PathBuf, sync::Arc};
 
 /// An image in a registry, and how to reach it: containerd's `OCIRegistry` with its resolver.
@@ -36,5 +36,26 @@ impl Registry {
     /// What containerd's errors and events call it.
     pub fn what(&self) -> String {
         format!("OCI Registry ({})", self.reference)
+    }
+}
+
+/// Tells of requests where the client wants to read it.
+#[derive(Debug)]
+struct HttpLog(Option<ByteOutput>);
+
+impl Observer for HttpLog {
+    fn tell(&self, text: &str) {
+        match &self.0 {
+            // A client that does not read as fast loses lines, not time.
+            Some(log) => log.offer(text.to_owned().into()),
+            None => tracing::info!(target: "transfer::http", "{text}"),
+        }
+    }
+}
+
+impl Registry {
+    /// Who is told of requests; traces of connections are in the daemon's log, as in containerd.
+    pub(super) fn observer(&self) -> Option<Arc<dyn Observer>> {
+        self.http_debug.requests.then(|| Arc::new(HttpLog(self.log.clone())) as Arc<dyn Observer>)
     }
 }

@@ -20,6 +20,8 @@ use tokio::{sync::mpsc, task::JoinSet};
 const MAX_DATA: usize = 32 << 10;
 /// What we grant a sender. containerd grants 64 KiB; more saves round trips.
 const WINDOW: i32 = 1 << 20;
+/// Pieces of a log, which are lost if the client is further behind.
+const LINES: usize = 512;
 /// What containerd's client grants at a time.
 const BLOCK: usize = 64 << 10;
 /// How long the end of a file may take to be written by a client that would say so.
@@ -80,7 +82,7 @@ pub(in crate::grpc) fn send_file(stream: Stream, tasks: &mut JoinSet<()>) -> Byt
 }
 
 fn spawn(stream: Stream, is_file: bool, tasks: &mut JoinSet<()>) -> ByteOutput {
-    let (output, pieces) = ByteOutput::pipe(PIECES);
+    let (output, pieces) = ByteOutput::pipe(if is_file { PIECES } else { LINES });
     let sender = Sender { stream, is_file, window: 0, first_grant: None, sent: 0, buffer: BytesMut::new() };
     tasks.spawn(async move {
         let id = sender.stream.id.clone();

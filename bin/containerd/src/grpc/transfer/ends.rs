@@ -24,6 +24,15 @@ pub(super) struct Ends {
     pub(super) destination: Destination,
 }
 
+/// What serves the streams of a transfer; it ends with this.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    /// Archives.
+    pub(super) files: JoinSet<()>,
+    /// What is told of requests.
+    pub(super) logs: JoinSet<()>,
+}
+
 /// Either end.
 enum End {
     Store(ImageStore),
@@ -38,12 +47,7 @@ impl Ends {
     /// # Errors
     /// `Unimplemented` for types or a pair of types that nothing is known of, `NotFound` for a stream,
     /// `InvalidArgument` for a malformed message.
-    pub(super) fn open(
-        streams: &Streams,
-        scope: &Scope,
-        request: &TransferRequest,
-        tasks: &mut JoinSet<()>,
-    ) -> Result<Self> {
+    pub(super) fn open(streams: &Streams, scope: &Scope, request: &TransferRequest, tasks: &mut Tasks) -> Result<Self> {
         let url = |any: &Option<Any>| any.as_ref().map(|any| any.type_url.clone()).unwrap_or_default();
         let refused = || {
             let (source, destination) = (url(&request.source), url(&request.destination));
@@ -69,7 +73,7 @@ impl Ends {
 struct Opener<'a> {
     streams: &'a Streams,
     scope: &'a Scope,
-    tasks: &'a mut JoinSet<()>,
+    tasks: &'a mut Tasks,
 }
 
 impl Opener<'_> {
@@ -104,7 +108,7 @@ impl Opener<'_> {
         };
         let wants_log = debug != wire::HttpDebug::Disabled;
         let log = match some(resolver.logs_stream).filter(|_| wants_log) {
-            Some(id) => Some(send_bytes(self.streams.claim(self.scope, &id)?, self.tasks)),
+            Some(id) => Some(send_bytes(self.streams.claim(self.scope, &id)?, &mut self.tasks.logs)),
             None => None,
         };
         Ok(Registry {
@@ -120,13 +124,13 @@ impl Opener<'_> {
 
     fn import(&mut self, stream: wire::ImageImportStream) -> Result<ImportStream> {
         let wire::ImageImportStream { stream, media_type, force_compress } = stream;
-        let input = receive_bytes(self.streams.claim(self.scope, &stream)?, self.tasks);
+        let input = receive_bytes(self.streams.claim(self.scope, &stream)?, &mut self.tasks.files);
         Ok(ImportStream { input, media_type, force_compress })
     }
 
     fn export(&mut self, stream: wire::ImageExportStream) -> Result<ExportStream> {
         Ok(ExportStream {
-            output: send_file(self.streams.claim(self.scope, &stream.stream)?, self.tasks),
+            output: send_file(self.streams.claim(self.scope, &stream.stream)?, &mut self.tasks.files),
             platforms: stream.platforms.into_iter().map(platform).collect(),
             all_platforms: stream.all_platforms,
             skip_docker_manifest: stream.skip_compatibility_manifest,

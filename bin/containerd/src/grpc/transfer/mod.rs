@@ -12,7 +12,7 @@ use super::{
     streaming::{Registry, Stream},
 };
 use client::{any, descriptor_to_wire};
-use ends::Ends;
+use ends::{Ends, Tasks};
 use engine::transfer::{Progress, ProgressSink, Transfers};
 use proto::{
     api::containerd::{
@@ -22,10 +22,9 @@ use proto::{
     convert::status,
 };
 use std::time::Duration;
-use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
 
-/// How long a client may take to read the last of the progress (containerd's).
+/// How long a client may take to read the last of progress and logs (containerd's).
 const LAST_PROGRESS: Duration = Duration::from_secs(10);
 
 /// The service.
@@ -39,7 +38,7 @@ pub(super) struct Transfer {
 impl transfer_server::Transfer for Transfer {
     async fn transfer(&self, request: Request<TransferRequest>) -> Result<Response<()>, Status> {
         let (scope, request) = scoped(request)?;
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::default();
         let listener = request.options.as_ref().map(|options| options.progress_stream.as_str());
         let listener = listener.filter(|id| !id.is_empty());
         let listener = listener.map(|id| self.streams.claim(&scope, id)).transpose().map_err(status)?;
@@ -48,7 +47,10 @@ impl transfer_server::Transfer for Transfer {
         let work = async {
             self.transfers.transfer(&scope, source, destination, &progress).await.map_err(status)?;
             // What was written has left before the client hears that it is done.
-            while tasks.join_next().await.is_some() {}
+            while tasks.files.join_next().await.is_some() {}
+            // A fetch that another transfer waits for may keep a log open.
+            let told = async { while tasks.logs.join_next().await.is_some() {} };
+            let _late = tokio::time::timeout(LAST_PROGRESS, told).await;
             Ok(Response::new(()))
         };
         match listener {

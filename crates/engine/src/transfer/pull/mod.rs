@@ -90,7 +90,11 @@ impl Transfers {
             ..Hosts::default()
         };
         let (host, name) = (&reference.registry, &reference.repository);
-        Repository::open(host, name, &hosts, &registry.credentials, Limits::default())
+        let repository = Repository::open(host, name, &hosts, &registry.credentials, Limits::default())?;
+        Ok(match registry.observer() {
+            Some(observer) => repository.observed(&observer),
+            None => repository,
+        })
     }
 }
 
