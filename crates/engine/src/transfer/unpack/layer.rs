@@ -1,7 +1,7 @@
 //! One layer: prepared, filled as its blob arrives, committed.
 
 use super::{
-    Job, Supply,
+    Job,
     active::{Active, Extracted},
     label,
 };
@@ -196,7 +196,7 @@ impl Job {
             })
             .await?;
         }
-        if extracted.has_blob && !matches!(&self.supply, Supply::Stored if layer.blob.size == 0) {
+        if extracted.has_blob {
             let labels = Labels::from([(UNCOMPRESSED.to_owned(), layer.diff_id.to_string())]);
             label(&self.store, &self.scope, &layer.blob.digest, labels).await?;
         }

@@ -50,7 +50,6 @@ pub(crate) struct Unpacking {
 #[derive(Clone, Debug)]
 pub(crate) enum Supply {
     /// They are in the store.
-    #[allow(dead_code, reason = "for imports")]
     Stored,
     /// They are fetched.
     Registry {
