@@ -132,7 +132,13 @@ impl Ctr {
         let mut command = Command::new("timeout");
         command.args(["-k", "5", "90", "script", "-q", "-e", "-c", &shell, "/dev/null"]);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        output(child.expect("start script(1)"), typed)
+        let mut child = child.expect("start script(1)");
+        // Open until it ends: script(1) types a NUL at the end of its input.
+        let mut keyboard = child.stdin.take().expect("a pipe");
+        keyboard.write_all(typed).expect("a pipe holds what is typed");
+        let out = output(child, b"");
+        drop(keyboard);
+        out
     }
 
     /// The words of a line, with pipes of a container's stdio kept beside the socket, not in `/run/containerd`.

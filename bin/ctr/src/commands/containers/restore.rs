@@ -39,14 +39,16 @@ pub(crate) struct Restore {
 impl Restore {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        let index: Index = client.read_document(&client.image_target(&self.reference).await?).await?;
+        let failed = |error: Error| error.context(format!("restore {}", self.reference));
+        let target = client.image_target(&self.reference).await?;
+        let index: Index = client.read_document(&target).await.map_err(failed)?;
         let processes = match self.live {
             true => Some(descriptor_to_wire(self.part(&index, PROCESSES)?)),
             false => None,
         };
         let create = async |client: Client| self.create(&client, &index).await;
         let created = client.under_lease(create).await;
-        let container = created.map_err(|error| error.context(format!("restore {}", self.reference)))?;
+        let container = created.map_err(failed)?;
         let spec = container::spec_of(&container)?;
         let terminal = container::has_terminal(&spec);
         // Without a terminal nobody is attached, as with Go's ctr.
