@@ -34,11 +34,6 @@ impl Snapshotters {
             Ok(Arc::new(Overlay::open(root, options)?))
         });
         for (name, proxy) in &config.proxy_plugins {
-            if matches!(proxy.kind.as_str(), "snapshot" | TYPE) {
-                all.add(config, name, |_| Ok(Arc::new(RemoteSnapshotter::new(remote(name, proxy))?)));
-            }
-        }
-        for (name, proxy) in &config.proxy_plugins {
             if proxy.is_snapshotter() {
                 all.add(config, name, |_| Ok(Arc::new(connect(name, proxy)?)));
             }
@@ -63,7 +58,8 @@ impl Snapshotters {
     }
 }
 
-fn remote(name: &str, proxy: &ProxyPlugin) -> RemoteConfig {
+/// A snapshotter in another process. It need not be there yet.
+fn connect(name: &str, proxy: &ProxyPlugin) -> Result<RemoteSnapshotter> {
     const KNOWN: [Capability; 3] = [Capability::RemapIds, Capability::OnlyRemapIds, Capability::Rebase];
     for capability in &proxy.capabilities {
         if !KNOWN.iter().any(|known| known.as_str() == capability) {
@@ -71,19 +67,8 @@ fn remote(name: &str, proxy: &ProxyPlugin) -> RemoteConfig {
         }
     }
     let has = |known: &Capability| proxy.capabilities.iter().any(|capability| capability == known.as_str());
-    RemoteConfig {
-        capabilities: KNOWN.into_iter().filter(has).collect(),
-        exports: proxy.exports.clone(),
-        ..RemoteConfig::new(name, proxy.address.as_str())
-    }
-}
-
-/// A snapshotter in another process. It need not be there yet.
-fn connect(name: &str, proxy: &ProxyPlugin) -> Result<RemoteSnapshotter> {
     let mut remote = RemoteConfig::new(name, &proxy.address);
-    let known = [Capability::RemapIds, Capability::OnlyRemapIds, Capability::Rebase];
-    let named = |capability: &Capability| proxy.capabilities.iter().any(|name| name == capability.as_str());
-    remote.capabilities = known.into_iter().filter(named).collect();
+    remote.capabilities = KNOWN.into_iter().filter(has).collect();
     remote.exports.clone_from(&proxy.exports);
     remote.exports.insert("address".to_owned(), proxy.address.clone());
     RemoteSnapshotter::new(remote)

@@ -36,16 +36,13 @@ fn parse(text: &str, dir: &Path, registry: &str, default_scheme: Option<&str>) -
     let document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| Error::invalid_argument("not TOML").caused_by(error))?;
     let root = document.as_table();
-    for (key, _) in root.iter() {
-        if !KEYS.contains(&key) && !["server", "host"].contains(&key) {
-            tracing::warn!(registry, key, "unknown key in hosts.toml is ignored");
-        }
-    }
+    note_unknown(root, &["server", "host"], registry);
     let mut hosts = Vec::new();
     if let Some(mirrors) = root.get("host") {
         let mirrors = mirrors.as_table_like().ok_or_else(|| invalid("host", "a table"))?;
         for (url, item) in mirrors.iter() {
             let table = item.as_table_like().ok_or_else(|| invalid(&format!("host.{url:?}"), "a table"))?;
+            note_unknown(table, &[], registry);
             let mut host = parse_host(Some(url), table, dir, registry, default_scheme)
                 .map_err(|error| error.context(format!("host {url:?}")))?;
             host.mirror = true;
@@ -55,6 +52,14 @@ fn parse(text: &str, dir: &Path, registry: &str, default_scheme: Option<&str>) -
     let server = root.get("server").map(|item| string(item, "server")).transpose()?;
     hosts.push(parse_host(server, root, dir, registry, default_scheme)?);
     Ok(hosts)
+}
+
+fn note_unknown(table: &dyn TableLike, also: &[&str], registry: &str) {
+    for (key, _) in table.iter() {
+        if !KEYS.contains(&key) && !also.contains(&key) {
+            tracing::warn!(registry, key, "unknown key in hosts.toml is ignored");
+        }
+    }
 }
 
 fn parse_host(
