@@ -46,13 +46,8 @@ impl Store {
     /// The blobs that match, by digest.
     pub fn list_blobs(&self, scope: &Scope, filter: &Filter) -> Result<Vec<BlobInfo>> {
         let mut blobs = Vec::new();
-        self.core.db.read()?.each(&Key::prefix(Kind::Blob, &[scope.namespace.as_str()]), |path, value| {
-            let info = BlobInfo::from_bytes(path.last().copied().unwrap_or_default(), value)?;
-            if filter.matches(&info) {
-                blobs.push(info);
-            }
-            Ok(())
-        })?;
+        let prefix = Key::prefix(Kind::Blob, &[scope.namespace.as_str()]);
+        self.core.db.read()?.each_matching(&prefix, filter, |info| blobs.push(info))?;
         Ok(blobs)
     }
 
@@ -61,9 +56,7 @@ impl Store {
         let (scope, digest) = (scope.clone(), digest.clone());
         self.core.db.write(move |tx| {
             let key = key(&scope, &digest);
-            if !tx.contains(&key)? {
-                return Err(missing(&digest));
-            }
+            tx.require(&key, || missing(&digest))?;
             tx.delete(&key);
             release(tx, &scope, &Resource::Content(digest.to_string()));
             tx.effects().deletions += 1;
@@ -75,9 +68,7 @@ impl Store {
 
     /// Opens a blob of the namespace for reading. It stays readable when it is deleted meanwhile.
     pub fn open_reader(&self, scope: &Scope, digest: &Digest) -> Result<Blob> {
-        if !self.core.db.read()?.contains(&key(scope, digest))? {
-            return Err(missing(digest));
-        }
+        self.core.db.read()?.require(&key(scope, digest), || missing(digest))?;
         self.core.blobs.blob(digest)
     }
 }

@@ -97,9 +97,7 @@ impl Store {
         let (scope, id) = (scope.clone(), id.to_owned());
         self.core.db.write(move |tx| {
             let key = key(&scope, &id);
-            if !tx.contains(&key)? {
-                return Err(missing(&id));
-            }
+            tx.require(&key, || missing(&id))?;
             tx.delete(&key);
             tx.effects().deletions += 1;
             tx.emit(&scope.namespace, Event::ContainerDelete { id });

@@ -26,14 +26,9 @@ impl Store {
     }
 
     /// Visits the images that match, by name.
-    pub fn each_image(&self, scope: &Scope, filter: &Filter, mut visit: impl FnMut(Image)) -> Result<()> {
-        self.core.db.read()?.each(&Key::prefix(Kind::Image, &[scope.namespace.as_str()]), |path, value| {
-            let image = Image::from_bytes(path.last().copied().unwrap_or_default(), value)?;
-            if filter.matches(&image) {
-                visit(image);
-            }
-            Ok(())
-        })
+    pub fn each_image(&self, scope: &Scope, filter: &Filter, visit: impl FnMut(Image)) -> Result<()> {
+        let prefix = Key::prefix(Kind::Image, &[scope.namespace.as_str()]);
+        self.core.db.read()?.each_matching(&prefix, filter, visit)
     }
 
     /// Creates an image. Its times are now, or `at` (`source_date_epoch`).

@@ -17,13 +17,8 @@ impl Store {
     /// The leases that match, by id.
     pub fn list_leases(&self, scope: &Scope, filter: &Filter) -> Result<Vec<Lease>> {
         let mut leases = Vec::new();
-        self.core.db.read()?.each(&Key::prefix(Kind::Lease, &[scope.namespace.as_str()]), |path, value| {
-            let lease = Lease::from_bytes(path.last().copied().unwrap_or_default(), value)?;
-            if filter.matches(&lease) {
-                leases.push(lease);
-            }
-            Ok(())
-        })?;
+        let prefix = Key::prefix(Kind::Lease, &[scope.namespace.as_str()]);
+        self.core.db.read()?.each_matching(&prefix, filter, |lease| leases.push(lease))?;
         Ok(leases)
     }
 
@@ -49,9 +44,7 @@ impl Store {
         let (scope, id) = (scope.clone(), id.to_owned());
         self.core.db.write(move |tx| {
             let key = key(&scope, &id);
-            if !tx.contains(&key)? {
-                return Err(missing(&id));
-            }
+            tx.require(&key, || missing(&id))?;
             tx.delete(&key);
             delete_below(tx, &Key::prefix(Kind::LeaseResource, &[scope.namespace.as_str(), &id]))?;
             tx.effects().deletions += 1;
@@ -65,9 +58,7 @@ impl Store {
         let scope = Scope { namespace: scope.namespace.clone(), lease: Some(id.to_owned()) };
         let (id, resource) = (id.to_owned(), resource.clone());
         self.core.db.write(move |tx| {
-            if !tx.contains(&key(&scope, &id))? {
-                return Err(missing(&id));
-            }
+            tx.require(&key(&scope, &id), || missing(&id))?;
             hold(tx, &scope, &resource).map(drop)
         })
     }
@@ -78,9 +69,7 @@ impl Store {
         let scope = Scope { namespace: scope.namespace.clone(), lease: Some(id.to_owned()) };
         let (id, resource) = (id.to_owned(), resource.clone());
         self.core.db.write(move |tx| {
-            if !tx.contains(&key(&scope, &id))? {
-                return Err(missing(&id));
-            }
+            tx.require(&key(&scope, &id), || missing(&id))?;
             release(tx, &scope, &resource);
             tx.effects().deletions += 1;
             Ok(())
@@ -90,9 +79,7 @@ impl Store {
     /// What the lease holds: content, images, ingests, snapshots.
     pub fn list_lease_resources(&self, scope: &Scope, id: &str) -> Result<Vec<Resource>> {
         let db = self.core.db.read()?;
-        if !db.contains(&key(scope, id))? {
-            return Err(missing(id));
-        }
+        db.require(&key(scope, id), || missing(id))?;
         let mut resources = Vec::new();
         db.each(&Key::prefix(Kind::LeaseResource, &[scope.namespace.as_str(), id]), |path, _| {
             resources.push(resource(path)?);

@@ -17,13 +17,8 @@ impl Store {
     /// The sandboxes that match, by id.
     pub fn list_sandboxes(&self, scope: &Scope, filter: &Filter) -> Result<Vec<Sandbox>> {
         let mut sandboxes = Vec::new();
-        self.core.db.read()?.each(&Key::prefix(Kind::Sandbox, &[scope.namespace.as_str()]), |path, value| {
-            let sandbox = Sandbox::from_bytes(path.last().copied().unwrap_or_default(), value)?;
-            if filter.matches(&sandbox) {
-                sandboxes.push(sandbox);
-            }
-            Ok(())
-        })?;
+        let prefix = Key::prefix(Kind::Sandbox, &[scope.namespace.as_str()]);
+        self.core.db.read()?.each_matching(&prefix, filter, |sandbox| sandboxes.push(sandbox))?;
         Ok(sandboxes)
     }
 
@@ -65,9 +60,7 @@ impl Store {
         let (scope, id) = (scope.clone(), id.to_owned());
         self.core.db.write(move |tx| {
             let key = key(&scope, &id);
-            if !tx.contains(&key)? {
-                return Err(missing(&id));
-            }
+            tx.require(&key, || missing(&id))?;
             tx.delete(&key);
             tx.effects().deletions += 1;
             Ok(())

@@ -1,7 +1,7 @@
 //! One request's view of the database while it writes.
 
 use super::{Key, Record, storage};
-use model::{Event, Namespace, Result};
+use model::{Error, Event, Filter, Namespace, Result, filter::Adaptor};
 use redb::{ReadOnlyTable, ReadableTable, Table};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -39,6 +39,28 @@ pub(crate) trait Read {
             visit(&path, value)?;
             Ok(ControlFlow::Continue(()))
         })
+    }
+
+    /// Visits the records below `prefix` that `filter` matches, in the order of their names.
+    fn each_matching<R: Record + Adaptor>(&self, prefix: &Key, filter: &Filter, mut visit: impl FnMut(R)) -> Result<()>
+    where
+        Self: Sized,
+    {
+        self.each(prefix, |path, value| {
+            let record = R::from_bytes(path.last().copied().unwrap_or_default(), value)?;
+            if filter.matches(&record) {
+                visit(record);
+            }
+            Ok(())
+        })
+    }
+
+    /// Fails with `missing` if there is no record `key`.
+    fn require(&self, key: &Key, missing: impl FnOnce() -> Error) -> Result<()>
+    where
+        Self: Sized,
+    {
+        if self.contains(key)? { Ok(()) } else { Err(missing()) }
     }
 
     /// Whether no key begins with `prefix`.
