@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/debian.sh"
 dir=$1 suite=${SUITE:-sid}
 [ -x "$dir/usr/bin/containerd" ] && [ -x "$dir/usr/bin/containerd-shim-runc-v2" ] && [ -x "$dir/usr/bin/ctr" ] &&
-  [ -x "$dir/usr/sbin/dockerd" ] && [ -x "$dir/usr/bin/docker" ] && exit 0
+  [ -x "$dir/usr/sbin/dockerd" ] && [ -x "$dir/usr/bin/docker" ] && [ -x "$dir/usr/libexec/docker/cli-plugins/docker-buildx" ] && exit 0
 
 mirror=$(debian_mirror)
 apt=$(mktemp -d)
@@ -21,7 +21,7 @@ options=(-qq -o "Dir::Etc::sourcelist=$apt/etc/sources.list" -o "Dir::Etc::sourc
   -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt" -o "APT::Sandbox::User=root")
 apt-get "${options[@]}" update
 cd "$apt"
-apt-get "${options[@]}" download containerd docker.io docker-cli
+apt-get "${options[@]}" download containerd docker.io docker-cli docker-buildx
 for package in ./*.deb; do
   dpkg -x "$package" "$dir"
   dpkg-deb -f "$package" Package Version | tr '\n' ' '

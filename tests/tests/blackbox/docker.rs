@@ -2,99 +2,19 @@
 //!
 //! Without networks: the test must not touch the machine's.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+mod engine;
+mod forward;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tests::ctr::{Output, output};
+use std::fs;
+
+use engine::Docker;
 use tests::image::busybox;
-use tests::{Bed, eventually, matrix};
+use tests::{Bed, Registry, eventually, matrix};
 
 matrix! { shims: own_images, containerd_images }
+matrix! { wire: registry_with_own_images, registry_with_containerd_images }
 
 const IMAGE: &str = "example.com/test/busybox:1";
-
-/// dockerd on a bed's daemon, in its directory and namespace.
-struct Docker {
-    dir: PathBuf,
-    child: Child,
-}
-
-impl Docker {
-    fn start(bed: &Bed, flags: &[&str]) -> Self {
-        let (dir, namespace) = (bed.daemon.dir().join("docker"), bed.daemon.namespace());
-        let path = |name: &str| dir.join(name).display().to_string();
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(path("none.json"), "{}").unwrap();
-        let log = File::create(path("log")).unwrap();
-        let child = Command::new("unshare")
-            .arg("--net")
-            .arg(tests::programs::peer("sbin/dockerd"))
-            .arg(format!("--containerd={}", bed.daemon.socket().display()))
-            .args([
-                format!("--containerd-namespace={namespace}"),
-                format!("--containerd-plugins-namespace={namespace}-plugins"),
-            ])
-            .args([format!("--data-root={}", path("root")), format!("--exec-root={}", path("state"))])
-            .args([format!("--host=unix://{}", path("sock")), format!("--pidfile={}", path("pid"))])
-            .args([format!("--config-file={}", path("none.json")), format!("--cgroup-parent=/{namespace}")])
-            .args([
-                "--bridge=none",
-                "--iptables=false",
-                "--ip6tables=false",
-                "--userland-proxy=false",
-                "--live-restore",
-            ])
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn();
-        let mut docker = Self { dir, child: child.unwrap() };
-        eventually("dockerd to serve", || {
-            let ended = docker.child.try_wait().unwrap();
-            assert!(ended.is_none(), "dockerd ended: {}", docker.log());
-            docker.run(&["version"]).code == 0
-        });
-        docker
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        self.feed(words, b"")
-    }
-
-    fn feed(&self, words: &[&str], stdin: &[u8]) -> Output {
-        let child = Command::new(tests::programs::peer("bin/docker"))
-            .arg(format!("--host=unix://{}", self.dir.join("sock").display()))
-            .args(words)
-            .env("DOCKER_CONFIG", &self.dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        output(child.unwrap(), stdin)
-    }
-
-    #[track_caller]
-    fn ok(&self, words: &[&str]) -> String {
-        let out = self.run(words);
-        assert_eq!(out.code, 0, "docker {words:?}: {out:?}\n{}", self.log());
-        out.stdout
-    }
-
-    fn log(&self) -> String {
-        let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        log.lines().rev().take(30).collect::<Vec<_>>().join("\n")
-    }
-
-    fn stop(mut self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).unwrap();
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "dockerd ended with {status}\n{}", self.log());
-    }
-}
 
 /// What a user of docker does in a day, a crash of the daemon included.
 fn a_day(bed: &mut Bed, flags: &[&str]) {
@@ -136,10 +56,53 @@ fn a_day(bed: &mut Bed, flags: &[&str]) {
     docker.stop();
 }
 
+/// Pushes, pulls and builds, by the builder that is in dockerd.
+fn registry_and_builder(bed: &Bed, flags: &[&str]) {
+    let registry = Registry::open();
+    let docker = Docker::start(bed, flags);
+    let _reached = docker.reaches(registry.address().parse().unwrap());
+    let (base, built) = (registry.name("test/busybox:1"), registry.name("test/built:1"));
+    docker.feed(&["load"], &busybox(&base).docker_archive());
+    docker.ok(&["push", &base]);
+    docker.ok(&["rmi", &base]);
+    docker.ok(&["pull", &base]);
+    let context = bed.daemon.dir().join("context");
+    fs::create_dir_all(&context).unwrap();
+    fs::write(context.join("file"), "copied\n").unwrap();
+    fs::write(
+        context.join("Dockerfile"),
+        format!("FROM {base}\nCOPY file /file\nRUN cat /file /etc/motd > /both\nCMD [\"cat\", \"/both\"]\n"),
+    )
+    .unwrap();
+    docker.ok(&["build", "--network=none", "--tag", &built, &context.display().to_string()]);
+    docker.ok(&["push", &built]);
+    docker.ok(&["rmi", &built]);
+    assert_eq!(docker.ok(&["run", "--rm", "--network=none", &built]), "copied\nlast\n", "pulled by docker run");
+    assert_eq!(
+        registry.inspect("test/built:1")["Layers"].as_array().map(Vec::len),
+        Some(5),
+        "three of the base and two new ones"
+    );
+    docker.ok(&["rmi", &built, &base]);
+    docker.ok(&["builder", "prune", "--all", "--force"]);
+    docker.stop();
+}
+
+const OWN: [&str; 2] = ["--storage-driver=overlay2", "--feature=containerd-snapshotter=false"];
+const CONTAINERD: [&str; 2] = ["--storage-driver=overlayfs", "--feature=containerd-snapshotter=true"];
+
 fn own_images(bed: &mut Bed) {
-    a_day(bed, &["--storage-driver=overlay2", "--feature=containerd-snapshotter=false"]);
+    a_day(bed, &OWN);
 }
 
 fn containerd_images(bed: &mut Bed) {
-    a_day(bed, &["--storage-driver=overlayfs", "--feature=containerd-snapshotter=true"]);
+    a_day(bed, &CONTAINERD);
+}
+
+fn registry_with_own_images(bed: &mut Bed) {
+    registry_and_builder(bed, &OWN);
+}
+
+fn registry_with_containerd_images(bed: &mut Bed) {
+    registry_and_builder(bed, &CONTAINERD);
 }
