@@ -43,7 +43,7 @@ impl Forward {
 impl Drop for Forward {
     fn drop(&mut self) {
         // An accept that waits ends with it.
-        drop(shutdown(&self.listener, Half::Both));
+        let _ = shutdown(&self.listener, Half::Both);
         drop(self.accepting.take().map(thread::JoinHandle::join));
     }
 }
