@@ -11,12 +11,14 @@ use proto::api::containerd::services::tasks::v1::{
 };
 use proto::api::containerd::v1::types::Status as TaskStatus;
 use tests::api::Api;
-use tests::{Daemon, PATIENCE, bare, memory};
+use tests::{Daemon, Impl, PATIENCE, bare, memory};
 use tonic::Status;
 
 use crate::table::Table;
 
 const ALL: usize = 200;
+/// How many are running when the daemon's memory is looked at.
+const STEPS: [usize; 5] = [1, 50, 100, 150, ALL];
 /// How many of them are left when the daemon is killed.
 const LEFT: usize = 100;
 const CLIENTS: usize = 8;
@@ -26,15 +28,7 @@ pub(crate) fn run(table: &mut Table) {
     for side in crate::SIDES {
         let mut daemon = crate::daemon(side);
         let rootfs = bare::rootfs(daemon.dir(), &["sleep"]);
-        // The first container brings in what all share.
-        each(&daemon, 0..1, |api, id| start(api, id, daemon.namespace(), &rootfs));
-        std::thread::sleep(Duration::from_secs(2));
-        let before = memory::pss(daemon.pid());
-        let took = timed(|| each(&daemon, 1..ALL, |api, id| start(api, id, daemon.namespace(), &rootfs)));
-        table.add(side, "200 containers, 8 clients: start, each", "ms", None, took / (ALL - 1) as f64);
-        std::thread::sleep(Duration::from_secs(2));
-        let grown = memory::pss(daemon.pid()).saturating_sub(before) as f64;
-        table.add(side, "daemon, growth by a running container, PSS", "kB", None, grown / 1e3 / (ALL - 1) as f64);
+        start_all(table, side, &daemon, &rootfs);
 
         let api = Api::connect(&daemon.socket(), daemon.namespace());
         for _ in 0..ROUNDS {
@@ -55,6 +49,31 @@ pub(crate) fn run(table: &mut Table) {
         each(&daemon, 0..LEFT, stop);
         daemon.finish();
     }
+}
+
+/// Starts the containers in steps, and says what each of them adds to the daemon.
+fn start_all(table: &mut Table, side: Impl, daemon: &Daemon, rootfs: &Path) {
+    let (mut running, mut sizes, mut took) = (0, Vec::new(), 0.0);
+    for count in STEPS {
+        let step = timed(|| each(daemon, running..count, |api, id| start(api, id, daemon.namespace(), rootfs)));
+        // The first container brings in what all share.
+        took += if running == 0 { 0.0 } else { step };
+        running = count;
+        sizes.push((count as f64, memory::settled_pss(daemon.pid()) as f64 / 1e3));
+    }
+    eprintln!("  {side:?}: containers running, and the daemon's PSS in kB: {sizes:?}");
+    table.add(side, "200 containers, 8 clients: start, each", "ms", None, took / (ALL - 1) as f64);
+    table.add(side, "daemon, growth by a running container, PSS", "kB", None, slope(&sizes[1..]));
+    let ((few, least), (many, most)) = (sizes[0], sizes[sizes.len() - 1]);
+    table.add(side, "the same, from the first of them on", "kB", None, (most - least) / (many - few));
+}
+
+/// Of the straight line that fits the points best.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let both: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    both / points.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>()
 }
 
 /// Milliseconds from the new process to its first answer, and until it lists all containers as running.
