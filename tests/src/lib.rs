@@ -23,7 +23,7 @@ pub mod leaks;
 mod matrix;
 pub mod memory;
 pub mod programs;
-mod raw;
+pub mod raw;
 pub mod registry;
 pub mod steps;
 pub mod vm;

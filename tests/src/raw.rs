@@ -6,7 +6,7 @@ use tonic::codec::{DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// Messages are bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Codec;
+pub struct Codec;
 
 impl tonic::codec::Codec for Codec {
     type Encode = Vec<u8>;

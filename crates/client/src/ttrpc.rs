@@ -4,9 +4,9 @@
 //! stream. An idle connection keeps no buffer. A caller may give up at any point: what it had
 //! begun to write is finished by the next one, and a late answer is dropped.
 
+use crate::shim::{Method, closed};
 use bytes::Bytes;
-use model::{Error, Kind, Result};
-use prost::Message;
+use model::{Error, Result};
 use proto::ttrpc::{
     KeyValue, MAX_PAYLOAD, NAMESPACE_KEY, Request,
     client::{Connection, Event},
@@ -21,15 +21,10 @@ use tokio::{
     net::UnixStream,
     sync::{Mutex as AsyncMutex, oneshot, watch},
     task::AbortHandle,
-    time,
 };
 
-/// The text of the error that calls end with when the connection closes (as in Go's ttrpc).
-const CLOSED: &str = "ttrpc: closed";
 /// Unwritten bytes at which a peer counts as hung: no single request is larger.
 const MAX_UNWRITTEN: usize = 2 * MAX_PAYLOAD;
-/// How often a listener whose backlog is full is tried again.
-const BACKLOG_RETRY: Duration = Duration::from_millis(10);
 
 /// A connection to a ttrpc server; dropping it closes the connection.
 pub struct Client {
@@ -52,38 +47,7 @@ struct State {
     closed: bool,
 }
 
-/// One method of one service.
-#[derive(Clone, Copy, Debug)]
-pub struct Method {
-    /// Full service name: `containerd.task.v3.Task`.
-    pub service: &'static str,
-    /// Method name: `Create`.
-    pub name: &'static str,
-}
-
 impl Client {
-    /// Connects to a shim's address: `unix://<path>`, or a bare text, which is the name of an
-    /// abstract socket.
-    ///
-    /// # Errors
-    /// `Unimplemented` for another scheme, `DeadlineExceeded` after `timeout`, else the socket's.
-    pub async fn connect(address: &str, timeout: Duration) -> Result<Self> {
-        let path = socket_path(address)?;
-        let connect = async {
-            loop {
-                match UnixStream::connect(&path).await {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(BACKLOG_RETRY).await,
-                    other => return other,
-                }
-            }
-        };
-        let stream = time::timeout(timeout, connect)
-            .await
-            .map_err(|_| Error::deadline_exceeded(format!("connect to shim {address}: no answer in {timeout:?}")))?
-            .map_err(|error| Error::io(format!("connect to shim {address}"), error))?;
-        Ok(Self::new(stream))
-    }
-
     /// Speaks ttrpc on `stream`; must be called inside a tokio runtime.
     pub fn new(stream: UnixStream) -> Self {
         let shared = Arc::new(Shared {
@@ -96,38 +60,24 @@ impl Client {
         Self { shared, reader }
     }
 
-    /// Calls `method` in `namespace` and waits for its answer, at most `timeout`.
-    ///
-    /// # Errors
-    /// The server's; `DeadlineExceeded` after `timeout`; `Unavailable` ("ttrpc: closed") when the
-    /// connection ends first; `ResourceExhausted` when the request is over 4 MiB.
-    pub async fn call<Q: Message, R: Message + Default>(
+    /// Sends one encoded request and waits for its answer. The server is told `timeout`; the caller keeps to it.
+    pub(crate) async fn exchange(
         &self,
         method: Method,
         namespace: &str,
-        request: &Q,
+        payload: Bytes,
         timeout: Option<Duration>,
-    ) -> Result<R> {
+    ) -> Result<Bytes> {
         let request = Request {
             service: method.service.to_owned(),
             method: method.name.to_owned(),
-            payload: request.encode_to_vec().into(),
+            payload,
             timeout_nano: timeout.map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)),
             metadata: vec![KeyValue { key: NAMESPACE_KEY.to_owned(), value: namespace.to_owned() }],
         };
-        let answer = match timeout {
-            None => self.exchange(&request).await,
-            Some(timeout) => time::timeout(timeout, self.exchange(&request)).await.unwrap_or_else(|_| {
-                Err(Error::deadline_exceeded(format!("shim did not answer {} in {timeout:?}", method.name)))
-            }),
-        }?;
-        R::decode(answer)
-            .map_err(|error| Error::internal(format!("malformed answer to {}", method.name)).caused_by(error))
-    }
-
-    async fn exchange(&self, request: &Request) -> Result<Bytes> {
         let mut unwritten = self.shared.unwritten.lock().await;
-        let (waiter, bytes) = self.shared.open(request)?;
+        let (waiter, bytes) = self.shared.open(&request)?;
+        drop(request);
         unwritten.extend_from_slice(&bytes);
         self.shared.flush(&mut unwritten).await?;
         drop(unwritten);
@@ -264,28 +214,6 @@ impl Shared {
 async fn read(shared: Arc<Shared>) {
     while shared.stream.readable().await.is_ok() && shared.receive() {}
     shared.close();
-}
-
-fn closed() -> Error {
-    Error::unavailable(CLOSED)
-}
-
-/// Whether `error` says that the connection ended before the answer.
-pub fn is_closed(error: &Error) -> bool {
-    error.kind() == Kind::Unavailable && error.message() == CLOSED
-}
-
-/// What tokio connects to: a path, or `\0name` for an abstract socket.
-fn socket_path(address: &str) -> Result<String> {
-    if let Some(path) = address.strip_prefix("unix://") {
-        return Ok(path.to_owned());
-    }
-    match address.split_once("://") {
-        Some((scheme, _)) => Err(Error::unimplemented(format!("shim address {address:?}: scheme {scheme:?}"))),
-        None if address.is_empty() => Err(Error::invalid_argument("shim address is empty")),
-        // Shims of containerd 1.3 and before listen on abstract sockets named like paths.
-        None => Ok(format!("\0{}", address.trim_start_matches('\0'))),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The client against the codec's own server end, over a socket pair.
 
 use super::*;
+use crate::shim::{Connection as Shim, is_closed};
+use model::Kind;
+use prost::Message;
 use proto::{
     shim::containerd::task::v3::{ConnectRequest, ConnectResponse},
     ttrpc::server,
@@ -39,16 +42,21 @@ async fn serve(stream: UnixStream, batch: usize) {
     }
 }
 
-async fn connect(client: &Client, id: usize, timeout: Option<Duration>) -> Result<u32> {
+async fn connect(client: &Shim, id: usize, timeout: Option<Duration>) -> Result<u32> {
     let request = ConnectRequest { id: "x".repeat(id) };
     client.call::<_, ConnectResponse>(METHOD, "default", &request, timeout).await.map(|answer| answer.task_pid)
+}
+
+fn waiting(client: &Shim) -> usize {
+    let Shim::Ttrpc(client) = client else { panic!("{client:?}") };
+    client.shared.lock().waiting.len()
 }
 
 #[tokio::test]
 async fn answers_reach_their_callers_in_any_order() {
     let (near, far) = UnixStream::pair().unwrap();
     tokio::spawn(serve(far, 8));
-    let client = Arc::new(Client::new(near));
+    let client = Arc::new(Shim::Ttrpc(Client::new(near)));
     let calls: Vec<_> = (0..8)
         .map(|id| {
             let client = Arc::clone(&client);
@@ -58,16 +66,16 @@ async fn answers_reach_their_callers_in_any_order() {
     for (id, call) in calls.into_iter().enumerate() {
         assert_eq!(call.await.unwrap().unwrap() as usize, id);
     }
-    assert!(client.shared.lock().waiting.is_empty());
+    assert!(waiting(&client) == 0);
 }
 
 #[tokio::test]
 async fn a_silent_peer_costs_the_timeout_and_a_closed_one_fails_every_caller() {
     let (near, far) = UnixStream::pair().unwrap();
-    let client = Arc::new(Client::new(near));
+    let client = Arc::new(Shim::Ttrpc(Client::new(near)));
     let error = connect(&client, 1, Some(Duration::from_millis(20))).await.unwrap_err();
     assert_eq!(error.kind(), Kind::DeadlineExceeded);
-    assert!(client.shared.lock().waiting.is_empty(), "a given-up call leaves nothing behind");
+    assert!(waiting(&client) == 0, "a given-up call leaves nothing behind");
 
     let waiting = tokio::spawn({
         let client = Arc::clone(&client);
@@ -83,7 +91,7 @@ async fn a_silent_peer_costs_the_timeout_and_a_closed_one_fails_every_caller() {
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_given_up_not_buffered_for_ever() {
     let (near, _far) = UnixStream::pair().unwrap();
-    let client = Client::new(near);
+    let client = Shim::Ttrpc(Client::new(near));
     let mut last = None;
     for _ in 0..16 {
         let error = connect(&client, 1 << 20, Some(Duration::from_millis(10))).await.unwrap_err();
@@ -94,12 +102,4 @@ async fn a_peer_that_does_not_read_is_given_up_not_buffered_for_ever() {
     }
     assert_eq!(last, Some(Kind::Unavailable));
     assert!(client.is_closed());
-}
-
-#[test]
-fn addresses_of_every_age() {
-    assert_eq!(socket_path("unix:///run/containerd/s/ab").unwrap(), "/run/containerd/s/ab");
-    assert_eq!(socket_path("/containerd-shim/default/x/shim.sock").unwrap(), "\0/containerd-shim/default/x/shim.sock");
-    assert_eq!(socket_path("vsock://3:1024").unwrap_err().kind(), Kind::Unimplemented);
-    assert_eq!(socket_path("").unwrap_err().kind(), Kind::InvalidArgument);
 }

@@ -23,6 +23,7 @@ mod distribution_ours;
 mod docker;
 mod events;
 mod full_disk;
+mod grpc_shim;
 mod images;
 mod namespaces;
 mod pulls;

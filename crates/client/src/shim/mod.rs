@@ -1,6 +1,11 @@
-//! The Task service of a shim, version 2 or 3: the same messages under two names.
+//! The Task service of a shim, version 2 or 3: the same messages under two names, over ttrpc or gRPC.
 
-use crate::ttrpc::{Client, Method};
+mod connection;
+mod grpc;
+
+pub(crate) use connection::closed;
+pub use connection::{Connection, Method, Protocol, is_closed};
+
 use model::{Error, Result};
 use proto::{api::containerd::types, shim::containerd::task::v3 as wire};
 use std::{sync::Arc, time::Duration};
@@ -10,34 +15,37 @@ const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task
 /// A shim's tasks of one namespace, over a connection that other clients may share.
 #[derive(Clone, Debug)]
 pub struct TaskClient {
-    client: Arc<Client>,
+    connection: Arc<Connection>,
     service: &'static str,
     namespace: String,
 }
 
 impl TaskClient {
-    /// Speaks `version` of the service over `client`.
+    /// Speaks `version` of the service over `connection`.
     ///
     /// # Errors
-    /// `Unimplemented` for a version other than 2 and 3.
-    pub fn new(client: Arc<Client>, version: u32, namespace: impl Into<String>) -> Result<Self> {
-        let service = match version {
-            2 => SERVICES[0],
-            3 => SERVICES[1],
-            _ => return Err(Error::unimplemented(format!("unsupported shim version ({version})"))),
+    /// `Unimplemented` for a version other than 2 and 3, over gRPC for one other than 3.
+    pub fn new(connection: Arc<Connection>, version: u32, namespace: impl Into<String>) -> Result<Self> {
+        let service = match (version, connection.protocol()) {
+            (2, Protocol::Ttrpc) => SERVICES[0],
+            (3, _) => SERVICES[1],
+            (_, protocol) => {
+                return Err(Error::unimplemented(format!("unsupported shim version ({version}) over {protocol}")));
+            }
         };
-        Ok(Self { client, service, namespace: namespace.into() })
+        Ok(Self { connection, service, namespace: namespace.into() })
     }
 
     /// The same over version 2 of the service, unless it is that already. Pod shims that an old
     /// containerd started speak 2 where a newer binary of theirs says 3.
     pub fn downgraded(&self) -> Option<Self> {
-        (self.service == SERVICES[1]).then(|| Self { service: SERVICES[0], ..self.clone() })
+        let is_newest = self.service == SERVICES[1] && self.connection.protocol() == Protocol::Ttrpc;
+        is_newest.then(|| Self { service: SERVICES[0], ..self.clone() })
     }
 
     /// The connection.
-    pub fn connection(&self) -> &Arc<Client> {
-        &self.client
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 }
 
@@ -48,10 +56,10 @@ macro_rules! methods {
                 $(#[$doc])*
                 ///
                 /// # Errors
-                /// The shim's, or those of [`Client::call`].
+                /// The shim's, or those of [`Connection::call`].
                 pub async fn $function(&self, request: &$request, timeout: Option<Duration>) -> Result<$response> {
                     let method = Method { service: self.service, name: $name };
-                    self.client.call(method, &self.namespace, request, timeout).await
+                    self.connection.call(method, &self.namespace, request, timeout).await
                 }
             )*
         }

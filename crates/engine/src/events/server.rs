@@ -130,7 +130,7 @@ fn handle(request: &Request, exchange: &Exchange) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use client::ttrpc::{Client, Method};
+    use client::shim::{Connection as Shim, Method, Protocol};
     use model::{Event as ModelEvent, Kind, Timestamp};
     use proto::convert::{event_to_wire, timestamp_to_wire};
 
@@ -145,7 +145,8 @@ mod tests {
         drop(listen(&path, Arc::clone(&exchange)).unwrap());
         // A later daemon takes the path over.
         let listener = listen(&path, Arc::clone(&exchange)).unwrap();
-        let client = Client::connect(&format!("unix://{}", path.display()), Duration::from_secs(5)).await.unwrap();
+        let address = format!("unix://{}", path.display());
+        let client = Shim::connect(Protocol::Ttrpc, &address, Duration::from_secs(5)).await.unwrap();
         let forward = async |method, namespace: &str, pid| {
             let envelope = proto::api::containerd::types::Envelope {
                 timestamp: Some(timestamp_to_wire(Timestamp::now())),

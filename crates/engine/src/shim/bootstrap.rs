@@ -6,6 +6,7 @@
 //! it puts itself in; so old input is sent only to a shim known to be old, and only with options.
 
 use crate::bundle::Bundle;
+use client::shim::Protocol;
 use model::{Any, Error, Result};
 use prost::{Message, Name};
 use proto::{
@@ -26,7 +27,7 @@ pub(crate) struct Bootstrap {
     /// `unix://<path>`, usually.
     #[serde(default)]
     pub(crate) address: String,
-    /// `ttrpc`, or `grpc` which we refuse.
+    /// `ttrpc` or `grpc`.
     #[serde(default)]
     pub(crate) protocol: String,
 }
@@ -44,13 +45,18 @@ impl Bootstrap {
         if self.version > NEWEST {
             return Err(Error::unimplemented(format!("unsupported shim version ({})", self.version)));
         }
-        if !self.protocol.eq_ignore_ascii_case("ttrpc") {
-            return Err(Error::unimplemented(format!(
-                "shim at {} speaks {:?}; only ttrpc is supported",
-                self.address, self.protocol
-            )));
-        }
-        Ok(self)
+        self.protocol().map(|_| self)
+    }
+
+    /// What the shim speaks.
+    ///
+    /// # Errors
+    /// `Unimplemented` for a protocol of the future.
+    pub(crate) fn protocol(&self) -> Result<Protocol> {
+        Protocol::from_name(&self.protocol).ok_or_else(|| {
+            let (address, protocol) = (&self.address, &self.protocol);
+            Error::unimplemented(format!("shim at {address} speaks {protocol:?}; supported are ttrpc and grpc"))
+        })
     }
 
     fn parse_any(output: &[u8]) -> Result<Self> {
@@ -183,7 +189,7 @@ mod tests {
     fn what_we_cannot_speak_is_refused_by_name() {
         for (answer, kind) in [
             (r#"{"version":4,"address":"unix:///a","protocol":"ttrpc"}"#, model::Kind::Unimplemented),
-            (r#"{"version":3,"address":"unix:///a","protocol":"grpc"}"#, model::Kind::Unimplemented),
+            (r#"{"version":3,"address":"unix:///a","protocol":"http"}"#, model::Kind::Unimplemented),
             ("", model::Kind::Unknown),
             (" \n", model::Kind::Unknown),
         ] {

@@ -1,6 +1,7 @@
 //! One connection per shim, however many of a pod's tasks it runs.
 
-use client::ttrpc::Client;
+use super::Bootstrap;
+use client::shim::Connection;
 use model::Result;
 use std::{
     collections::HashMap,
@@ -19,19 +20,21 @@ pub(crate) struct Connections {
 /// A connection that the tasks of one shim share. The last one dropped closes it.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) client: Arc<Client>,
+    pub(crate) connection: Arc<Connection>,
 }
 
 impl Connections {
-    /// The connection to the shim at `address`: the one there is, or a new one.
+    /// The connection to the shim that `bootstrap` names: the one there is, or a new one.
     ///
     /// # Errors
-    /// Those of [`Client::connect`].
-    pub(crate) async fn to(&self, address: &str, timeout: Duration) -> Result<Arc<Shared>> {
+    /// `Unimplemented` for a protocol of the future, else those of [`Connection::connect`].
+    pub(crate) async fn to(&self, bootstrap: &Bootstrap, timeout: Duration) -> Result<Arc<Shared>> {
+        let (protocol, address) = (bootstrap.protocol()?, bootstrap.address.as_str());
         if let Some(shared) = self.existing(address) {
             return Ok(shared);
         }
-        let new = Arc::new(Shared { client: Arc::new(Client::connect(address, timeout).await?) });
+        let new = Connection::connect(protocol, address, timeout).await?;
+        let new = Arc::new(Shared { connection: Arc::new(new) });
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // Two tasks of a pod may have connected at once.
         if let Some(other) = live(open.get(address)) {
@@ -61,7 +64,7 @@ pub(crate) async fn remove_stale_socket(address: &str) {
 }
 
 fn live(entry: Option<&Weak<Shared>>) -> Option<Arc<Shared>> {
-    entry?.upgrade().filter(|shared| !shared.client.is_closed())
+    entry?.upgrade().filter(|shared| !shared.connection.is_closed())
 }
 
 #[cfg(test)]
@@ -75,15 +78,16 @@ mod tests {
         let path = folder.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
         let (address, wait) = (format!("unix://{}", path.display()), Duration::from_secs(5));
+        let bootstrap = Bootstrap { version: 3, address: address.clone(), protocol: "TTRPC".into() };
         let connections = Connections::default();
-        let one = connections.to(&address, wait).await.unwrap();
-        let two = connections.to(&address, wait).await.unwrap();
+        let one = connections.to(&bootstrap, wait).await.unwrap();
+        let two = connections.to(&bootstrap, wait).await.unwrap();
         assert!(Arc::ptr_eq(&one, &two));
         let (peer, _) = listener.accept().await.unwrap();
         drop(peer);
         remove_stale_socket(&address).await;
-        one.client.closed().await;
-        let three = connections.to(&address, wait).await.unwrap();
+        one.connection.closed().await;
+        let three = connections.to(&bootstrap, wait).await.unwrap();
         assert!(!Arc::ptr_eq(&one, &three), "a dead connection is not handed out");
         drop(listener);
         remove_stale_socket(&address).await;

@@ -2,7 +2,7 @@
 
 use super::{Supervisor, Task};
 use crate::{Exec, Exit, Metric, Process, ProcessId, ProcessInfo, Status, Stdio};
-use client::ttrpc::is_closed;
+use client::shim::is_closed;
 use model::{Any, Error, Result, Timestamp, validate_identifier};
 use proto::{
     api::containerd::v1::types as status,

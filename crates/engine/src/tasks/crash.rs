@@ -17,7 +17,7 @@ impl Supervisor {
     pub(super) fn watch(self: &Arc<Self>, task: &Arc<Task>) {
         let (this, watched) = (Arc::clone(self), Arc::clone(task));
         let watch = tokio::spawn(async move {
-            watched.shim.client.closed().await;
+            watched.shim.connection.closed().await;
             if let Some(ending) = this.registry.begin_ending(&watched) {
                 tracing::warn!(namespace = watched.bundle.namespace, id = watched.id(), "shim disconnected");
                 // In a task of its own: the end of the watched task ends this one.

@@ -9,7 +9,7 @@ use crate::{
     bundle::{Bundle, remove, remove_cgroups},
     shim::shim_processes,
 };
-use client::ttrpc::is_closed;
+use client::shim::is_closed;
 use model::{Error, Result};
 use proto::{convert::timestamp_from_wire, shim::containerd::task::v3 as wire};
 use std::{sync::Arc, time::Duration};
@@ -86,7 +86,7 @@ impl Supervisor {
         if !task.is_alone() {
             return;
         }
-        let closed = time::timeout(patience, task.shim.client.closed()).await;
+        let closed = time::timeout(patience, task.shim.connection.closed()).await;
         if closed.is_err() {
             let reason = asked.err().map_or_else(|| "it stayed".to_owned(), |error| error.to_string());
             tracing::warn!(id = task.id(), reason, "shim did not end when asked to and is killed");

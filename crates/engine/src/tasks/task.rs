@@ -41,8 +41,8 @@ impl Task {
         connections: &Connections,
         timeout: Duration,
     ) -> Result<Self> {
-        let shim = connections.to(&bootstrap.address, timeout).await?;
-        let client = TaskClient::new(Arc::clone(&shim.client), bootstrap.version, &bundle.namespace)?;
+        let shim = connections.to(bootstrap, timeout).await?;
+        let client = TaskClient::new(Arc::clone(&shim.connection), bootstrap.version, &bundle.namespace)?;
         Ok(Self {
             bundle,
             runtime,

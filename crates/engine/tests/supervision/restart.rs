@@ -126,7 +126,10 @@ fn a_shim_without_a_task_is_ended(shim: Impl) {
         let bootstrap: serde_json::Value =
             serde_json::from_slice(&fs::read(bed.bundle("c").join("bootstrap.json")).unwrap()).unwrap();
         let address = bootstrap["address"].as_str().unwrap();
-        let connection = client::ttrpc::Client::connect(address, Duration::from_secs(5)).await.unwrap();
+        let connection =
+            client::shim::Connection::connect(client::shim::Protocol::Ttrpc, address, Duration::from_secs(5))
+                .await
+                .unwrap();
         let version = u32::try_from(bootstrap["version"].as_u64().unwrap()).unwrap();
         let client = client::shim::TaskClient::new(connection.into(), version, bed.namespace()).unwrap();
         let request = proto::shim::containerd::task::v3::DeleteRequest { id: "c".to_owned(), exec_id: String::new() };

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use clap::{Args, Subcommand};
 use client::oci::sha256;
-use client::shim::TaskClient;
+use client::shim::{Connection, Protocol, TaskClient};
 use model::{Error, Namespace, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Shim {
         let namespace = context.namespace()?;
         let mut failure = None;
         for address in self.addresses(context, &namespace)? {
-            match client::ttrpc::Client::connect(&address, TIMEOUT).await {
+            match Connection::connect(Protocol::Ttrpc, &address, TIMEOUT).await {
                 Ok(connection) => return TaskClient::new(Arc::new(connection), version, namespace.as_str()),
                 Err(error) => failure = failure.or(Some(error)),
             }
