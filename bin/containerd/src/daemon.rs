@@ -98,7 +98,9 @@ async fn serve(config: Config) -> Result<()> {
     tracing::info!(address = config.plugins.ttrpc.address, "serving...");
     tracing::info!(address = config.plugins.grpc.socket.address, "serving...");
     let (stop, stopped) = watch::channel(false);
-    let clients = tokio::spawn(grpc::serve(main_socket, router.clone(), stopped, DRAIN));
+    let subscribed = Arc::clone(engine.exchange());
+    let dismiss = move || subscribed.dismiss_clients();
+    let clients = tokio::spawn(grpc::serve(main_socket, router.clone(), stopped, DRAIN, dismiss));
     tokio::spawn(memory::shrink_when_idle(router.clone()));
     systemd::ready();
     tracing::info!("containerd successfully booted in {:.6}s", started.elapsed().as_secs_f64());

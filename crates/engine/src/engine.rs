@@ -13,6 +13,8 @@ use tokio::task::AbortHandle;
 
 /// The Task service's version that came with sandboxes: such a shim takes further tasks itself.
 const SANDBOX_VERSION: u32 = 3;
+/// The file in the state folder that says how many clients hear events.
+const AUDIENCE: &str = "event-subscribers";
 /// How long a shutdown waits for tasks being created and deleted.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -37,7 +39,8 @@ impl Engine {
             .await
             .unwrap_or_else(|error| Err(Error::internal("opening ended early").caused_by(error)))?;
         // Before adoption: shims keep what they could not deliver, and may try again now.
-        let events = listen(Path::new(&supervisor.config.ttrpc_address), Arc::clone(&supervisor.exchange))?;
+        let (address, audience) = (&supervisor.config.ttrpc_address, supervisor.config.state.join(AUDIENCE));
+        let events = listen(Path::new(address), Arc::clone(&supervisor.exchange), audience)?;
         let records = store.clone();
         let is_sandbox: Arc<IsSandbox> = Arc::new(move |namespace, id| {
             Namespace::new(namespace).is_ok_and(|name| records.get_sandbox(&Scope::new(name), id).is_ok())
@@ -231,6 +234,7 @@ impl Engine {
 
     /// Lets what is under way end, bounded, and takes no new tasks. Containers run on.
     pub async fn shutdown(&self) {
+        self.exchange().dismiss_clients();
         self.supervisor.drain(DRAIN).await;
         self.events.abort();
     }

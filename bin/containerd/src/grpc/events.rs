@@ -59,7 +59,7 @@ impl events_server::Events for Events {
         request: Request<api::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         // Subscribed before the header is sent: a client that has it misses nothing.
-        let mut subscription = self.0.subscribe(&request.into_inner().filters).map_err(status)?;
+        let mut subscription = self.0.subscribe_client(&request.into_inner().filters).map_err(status)?;
         let (replies, response) = channel(IN_FLIGHT);
         tokio::spawn(async move {
             loop {

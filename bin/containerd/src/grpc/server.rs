@@ -24,8 +24,15 @@ const FLUSH: Duration = Duration::from_millis(500);
 
 /// Serves `listener` until `stop` is set, then lets requests end for up to `drain`.
 ///
-/// Requests that wait for something to happen (events, exits) do not hold the end up.
-pub(crate) async fn serve(listener: UnixListener, router: Router, mut stop: watch::Receiver<bool>, drain: Duration) {
+/// Requests that wait for something to happen (events, exits) do not hold the end up; `before_cut` is called before
+/// they are cut off.
+pub(crate) async fn serve(
+    listener: UnixListener,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+    drain: Duration,
+    before_cut: impl FnOnce(),
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -44,6 +51,7 @@ pub(crate) async fn serve(listener: UnixListener, router: Router, mut stop: watc
     if tokio::time::timeout(drain, router.idle()).await.is_err() {
         tracing::warn!(requests = router.busy(), "requests did not end in time");
     }
+    before_cut();
     // Each connection ends once its last answer has left.
     let flushed = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(FLUSH, flushed).await;

@@ -31,6 +31,8 @@ use std::{
 
 /// Below both `root` and `state`: containerd's id for the plugin that keeps bundles.
 const FOLDER: &str = "io.containerd.runtime.v2.task";
+/// The note that a task is deleted.
+const DELETED: &str = "deleted";
 
 /// The two folders that hold every bundle.
 #[derive(Clone, Debug)]
@@ -155,6 +157,16 @@ impl Bundle {
     /// The shim's log fifo.
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
+    }
+
+    /// Notes that the task's deletion has been published: all that is left to do is to remove the bundle.
+    pub(crate) fn note_deleted(&self) -> Result<()> {
+        self.write(DELETED, b"", 0o600)
+    }
+
+    /// Whether that was noted.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.path.join(DELETED).exists()
     }
 
     /// Whether the directory is there.

@@ -1,6 +1,11 @@
 //! The exchange: every event passes here, from the store, the shims and the API's clients.
 
-use super::{Subscription, subscription::Queue, topic};
+use super::{
+    RETURN, Subscription,
+    audience::{Audience, Seat},
+    subscription::Queue,
+    topic,
+};
 use model::{Any, Envelope, Error, Event, Filter, Namespace, Result, Timestamp, filter::Adaptor};
 use proto::convert::{any_from_wire, any_to_wire, event_from_wire, event_to_wire};
 use std::{
@@ -8,17 +13,28 @@ use std::{
     cell::OnceCell,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tokio::time;
 
 /// Broadcasts events to whoever subscribed.
 #[derive(Debug, Default)]
 pub struct Exchange {
     subscribers: Mutex<Vec<Subscriber>>,
+    pub(super) audience: Audience,
+}
+
+/// Who hears an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearers {
+    All,
+    /// All but clients.
+    Ourselves,
 }
 
 #[derive(Debug)]
 struct Subscriber {
     filter: Filter,
     queue: Arc<Queue>,
+    is_client: bool,
 }
 
 impl Exchange {
@@ -31,7 +47,7 @@ impl Exchange {
     pub fn emit(&self, namespace: &Namespace, event: Event) {
         let (namespace, topic) = (namespace.clone(), event.topic().to_owned());
         let event = any_from_wire(event_to_wire(event));
-        self.broadcast(Envelope { timestamp: Timestamp::now(), namespace, topic, event });
+        self.broadcast(Envelope { timestamp: Timestamp::now(), namespace, topic, event }, Hearers::All);
     }
 
     /// Publishes a client's `event` under `topic` as of now.
@@ -41,7 +57,7 @@ impl Exchange {
     pub fn publish(&self, namespace: &Namespace, topic: &str, event: Any) -> Result<()> {
         topic::validate(topic)?;
         let (namespace, topic) = (namespace.clone(), topic.to_owned());
-        self.broadcast(Envelope { timestamp: Timestamp::now(), namespace, topic, event });
+        self.broadcast(Envelope { timestamp: Timestamp::now(), namespace, topic, event }, Hearers::All);
         Ok(())
     }
 
@@ -50,11 +66,16 @@ impl Exchange {
     /// # Errors
     /// `InvalidArgument` for a bad topic or no time.
     pub fn forward(&self, envelope: Envelope) -> Result<()> {
+        self.forward_to(envelope, Hearers::All)
+    }
+
+    /// [`Self::forward`] to those who are to hear it.
+    pub(super) fn forward_to(&self, envelope: Envelope, hearers: Hearers) -> Result<()> {
         topic::validate(&envelope.topic)?;
         if envelope.timestamp == Timestamp::default() {
             return Err(Error::invalid_argument("timestamp must be set on forwarded event"));
         }
-        self.broadcast(envelope);
+        self.broadcast(envelope, hearers);
         Ok(())
     }
 
@@ -64,19 +85,44 @@ impl Exchange {
     /// # Errors
     /// `InvalidArgument` for a filter that does not parse.
     pub fn subscribe(&self, filters: &[String]) -> Result<Subscription> {
+        self.add(filters, None)
+    }
+
+    /// [`Self::subscribe`] for a client, who comes back when we are restarted: events that shims keep meanwhile wait
+    /// for it, for a while.
+    ///
+    /// # Errors
+    /// As [`Self::subscribe`].
+    pub fn subscribe_client(&self, filters: &[String]) -> Result<Subscription> {
+        self.add(filters, Some(self.audience.join()))
+    }
+
+    fn add(&self, filters: &[String], seat: Option<Seat>) -> Result<Subscription> {
         let filter = Filter::parse(filters).map_err(|error| error.context("failed parsing subscription filters"))?;
         let queue = Arc::<Queue>::default();
-        self.lock().push(Subscriber { filter, queue: Arc::clone(&queue) });
-        Ok(Subscription(queue))
+        self.lock().push(Subscriber { filter, queue: Arc::clone(&queue), is_client: seat.is_some() });
+        Ok(Subscription { queue, seat })
+    }
+
+    /// Waits until shims' events come in, which at a start they do not at once: see [`Self::subscribe_client`].
+    pub(crate) async fn shims_heard(&self) {
+        let _not_listening = time::timeout(RETURN, self.audience.gathered()).await;
+    }
+
+    /// Clients are about to be disconnected because we end: from now on shims' events are not acknowledged, so that
+    /// they are kept for the next daemon, which waits for these clients.
+    pub fn dismiss_clients(&self) {
+        self.audience.dismiss();
     }
 
     /// In the order of calls, to every subscriber; those that are gone are forgotten.
-    fn broadcast(&self, envelope: Envelope) {
+    fn broadcast(&self, envelope: Envelope, hearers: Hearers) {
         tracing::trace!(topic = envelope.topic, namespace = %envelope.namespace, "event");
         let envelope = Arc::new(envelope);
         let seen = Seen { envelope: &envelope, event: OnceCell::new() };
         self.lock().retain(|subscriber| {
-            if subscriber.filter.is_all() || subscriber.filter.matches(&seen) {
+            let is_meant = hearers == Hearers::All || !subscriber.is_client;
+            if is_meant && (subscriber.filter.is_all() || subscriber.filter.matches(&seen)) {
                 subscriber.queue.push(&envelope)
             } else {
                 subscriber.queue.is_open()

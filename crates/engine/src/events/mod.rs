@@ -2,11 +2,13 @@
 //!
 //! Nothing is stored: a subscriber hears what is published from the moment it subscribed.
 
+mod audience;
 mod exchange;
+mod repeats;
 mod server;
 mod subscription;
 mod topic;
 
 pub use exchange::Exchange;
-pub(crate) use server::listen;
+pub(crate) use server::{RETURN, listen};
 pub use subscription::Subscription;

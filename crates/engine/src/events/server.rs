@@ -1,6 +1,16 @@
 //! The socket on which shims forward their events: ttrpc, one method, peers of our own user only.
+//!
+//! An event is acknowledged once it is published, by the same task and with nothing in between, so that each is
+//! published at least once. One whose acknowledgement a shim did not see comes again: to this daemon, which knows it
+//! ([`Repeats`]); or to the next one, if we died between the two. That one publishes it for its own subscribers. Who
+//! listened to both may have it twice, the same to the nanosecond, and nothing on our side could prevent that: whether
+//! the first copy had left for a subscriber when we died, nobody knows.
 
-use super::Exchange;
+use super::{
+    Exchange,
+    exchange::Hearers,
+    repeats::{Identity, Repeats},
+};
 use bytes::Bytes;
 use model::{Envelope, Error, Namespace, Result};
 use prost::Message;
@@ -12,7 +22,13 @@ use proto::{
         server::{Connection, Event},
     },
 };
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixListener, UnixStream},
@@ -21,20 +37,27 @@ use tokio::{
 };
 
 const SERVICE: &str = "containerd.services.events.ttrpc.v1.Events";
-/// How long shims that kept events for us wait after a start: subscribers of the daemon before come back
-/// first, as nothing is stored for them here. Less than a shim's own patience by far.
-const RETURN: Duration = Duration::from_millis(500);
+/// How long shims that kept events for us wait at most after a start for the subscribers of the daemon before. Less
+/// than a shim's own patience by far.
+pub(crate) const RETURN: Duration = Duration::from_secs(2);
 /// How long a failed accept (no descriptors left, say) is slept over.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a peer may take to read an answer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves `exchange` on the socket `path`, in place of one that an earlier daemon left there.
-/// Aborting the handle closes the listener.
+/// Where shims' events come in.
+#[derive(Debug)]
+struct Inlet {
+    exchange: Arc<Exchange>,
+    repeats: Mutex<Repeats>,
+}
+
+/// Serves `exchange` on the socket `path`, in place of one that an earlier daemon left there, once the subscribers are
+/// back that the file `audience` tells of. Aborting the handle closes the listener.
 ///
 /// # Errors
 /// What binding reports, naming the path.
-pub(crate) fn listen(path: &Path, exchange: Arc<Exchange>) -> Result<AbortHandle> {
+pub(crate) fn listen(path: &Path, exchange: Arc<Exchange>, audience: PathBuf) -> Result<AbortHandle> {
     let failed = |error| Error::io(format!("listen on {}", path.display()), error);
     let bind = || {
         if let Some(folder) = path.parent() {
@@ -49,15 +72,16 @@ pub(crate) fn listen(path: &Path, exchange: Arc<Exchange>) -> Result<AbortHandle
         Ok(listener)
     };
     let listener = bind().map_err(failed)?;
-    Ok(tokio::spawn(accept(listener, exchange)).abort_handle())
+    let inlet = Arc::new(Inlet { exchange, repeats: Mutex::default() });
+    Ok(tokio::spawn(accept(listener, inlet, audience)).abort_handle())
 }
 
-async fn accept(listener: UnixListener, exchange: Arc<Exchange>) {
-    time::sleep(RETURN).await;
+async fn accept(listener: UnixListener, inlet: Arc<Inlet>, audience: PathBuf) {
+    inlet.exchange.audience.gather(audience, RETURN).await;
     loop {
         match listener.accept().await {
             Ok((stream, _)) if is_ours(&stream) => {
-                tokio::spawn(serve(stream, Arc::clone(&exchange)));
+                tokio::spawn(serve(stream, Arc::clone(&inlet)));
             }
             Ok(_) => tracing::warn!("event connection of another user refused"),
             Err(error) => {
@@ -72,12 +96,20 @@ fn is_ours(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw())
 }
 
+/// One shim's connection.
+struct Peer {
+    inlet: Arc<Inlet>,
+    codec: Connection,
+    /// Its last event.
+    last: Option<Identity>,
+}
+
 /// Answers one shim until it hangs up. It is read no faster than it reads its answers.
-async fn serve(mut stream: UnixStream, exchange: Arc<Exchange>) {
-    let mut codec = Connection::default();
+async fn serve(mut stream: UnixStream, inlet: Arc<Inlet>) {
+    let mut peer = Peer { inlet, codec: Connection::default(), last: None };
     while stream.readable().await.is_ok() {
         let mut answers = Vec::new();
-        if !receive(&stream, &mut codec, &exchange, &mut answers) {
+        if !peer.receive(&stream, &mut answers) {
             return;
         }
         let written = time::timeout(WRITE_PATIENCE, stream.write_all(&answers)).await;
@@ -87,28 +119,59 @@ async fn serve(mut stream: UnixStream, exchange: Arc<Exchange>) {
     }
 }
 
-/// Reads once and handles what that completes; `false` at the end of the connection.
-fn receive(stream: &UnixStream, codec: &mut Connection, exchange: &Exchange, answers: &mut Vec<u8>) -> bool {
-    let mut chunk = [0; 8192];
-    match stream.try_read(&mut chunk) {
-        Ok(0) => return false,
-        Ok(read) => codec.receive(&chunk[..read]),
-        Err(error) => return matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
-    }
-    while let Some(event) = codec.next_event() {
-        match event {
-            Event::Request { stream, request, .. } => {
-                let result = handle(&request, exchange);
-                answers.extend(codec.respond(stream, result.as_ref().map(|()| Bytes::new())));
-            }
-            Event::Refused(answer) => answers.extend(answer),
-            Event::Data { .. } => {} // of a streaming call that was refused
+impl Peer {
+    /// Reads once and handles what that completes; `false` at the end of the connection.
+    fn receive(&mut self, stream: &UnixStream, answers: &mut Vec<u8>) -> bool {
+        let mut chunk = [0; 8192];
+        match stream.try_read(&mut chunk) {
+            Ok(0) => return false,
+            Ok(read) => self.codec.receive(&chunk[..read]),
+            Err(error) => return matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
         }
+        while let Some(event) = self.codec.next_event() {
+            match event {
+                Event::Request { stream, request, .. } => {
+                    let result = self.handle(&request);
+                    answers.extend(self.codec.respond(stream, result.as_ref().map(|()| Bytes::new())));
+                }
+                Event::Refused(answer) => answers.extend(answer),
+                Event::Data { .. } => {} // of a streaming call that was refused
+            }
+        }
+        true
     }
-    true
+
+    fn handle(&mut self, request: &Request) -> Result<()> {
+        let envelope = envelope(request)?;
+        let exchange = &self.inlet.exchange;
+        // Clients about to be cut off are the next daemon's, and so is the event.
+        let is_last = exchange.audience.is_dismissed();
+        // Held until it is published: the same event may come on another connection at the same time.
+        let mut repeats = self.inlet.lock();
+        let identity = repeats.identity(&envelope);
+        if !repeats.has(identity) {
+            exchange.forward_to(envelope, if is_last { Hearers::Ourselves } else { Hearers::All })?;
+        }
+        repeats.published(identity, &mut self.last);
+        if is_last { Err(Error::unavailable("the daemon is shutting down")) } else { Ok(()) }
+    }
 }
 
-fn handle(request: &Request, exchange: &Exchange) -> Result<()> {
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.inlet.lock().ended(self.last);
+    }
+}
+
+impl Inlet {
+    fn lock(&self) -> MutexGuard<'_, Repeats> {
+        // It is whole between statements, so a panicked holder left nothing half-done.
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The event that a shim forwards.
+fn envelope(request: &Request) -> Result<Envelope> {
     if request.service != SERVICE {
         return Err(Error::unimplemented(format!("service {}", request.service)));
     }
@@ -118,7 +181,7 @@ fn handle(request: &Request, exchange: &Exchange) -> Result<()> {
     let invalid = |error| Error::invalid_argument("malformed ForwardRequest").caused_by(error);
     let envelope = ForwardRequest::decode(request.payload.clone()).map_err(invalid)?.envelope;
     let envelope = envelope.ok_or_else(|| Error::invalid_argument("no envelope"))?;
-    exchange.forward(Envelope {
+    Ok(Envelope {
         timestamp: timestamp_from_wire(envelope.timestamp),
         namespace: Namespace::new(envelope.namespace)
             .map_err(|error| error.context("event envelope has invalid namespace"))?,
@@ -130,45 +193,149 @@ fn handle(request: &Request, exchange: &Exchange) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Subscription;
     use client::shim::{Connection as Shim, Method, Protocol};
     use model::{Event as ModelEvent, Kind, Timestamp};
-    use proto::convert::{event_to_wire, timestamp_to_wire};
+    use proto::{
+        api::containerd::types,
+        convert::{event_to_wire, timestamp_to_wire},
+    };
 
     const FORWARD: Method = Method { service: SERVICE, name: "Forward" };
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A socket served, with a subscriber.
+    struct Bed {
+        folder: tempfile::TempDir,
+        exchange: Arc<Exchange>,
+        events: Subscription,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            let exchange = Arc::new(Exchange::new());
+            let events = exchange.subscribe(&[]).unwrap();
+            let bed = Self { folder: tempfile::tempdir().unwrap(), exchange, events };
+            bed.listen();
+            bed
+        }
+
+        fn listen(&self) -> AbortHandle {
+            let audience = self.folder.path().join("audience");
+            listen(&self.socket(), Arc::clone(&self.exchange), audience).unwrap()
+        }
+
+        fn socket(&self) -> PathBuf {
+            self.folder.path().join("sub/events.ttrpc")
+        }
+
+        async fn connect(&self) -> Shim {
+            let address = format!("unix://{}", self.socket().display());
+            Shim::connect(Protocol::Ttrpc, &address, PATIENCE).await.unwrap()
+        }
+
+        async fn expect(&mut self, pid: u32) {
+            let envelope = time::timeout(PATIENCE, self.events.next()).await.expect("an event").unwrap();
+            assert_eq!((envelope.namespace.as_str(), envelope.topic.as_str()), ("space", "/tasks/start"));
+            assert_eq!(envelope.event.value, start(pid).value);
+        }
+    }
+
+    fn start(pid: u32) -> proto::Any {
+        event_to_wire(ModelEvent::TaskStart { container_id: "c".into(), pid })
+    }
+
+    fn event(pid: u32) -> types::Envelope {
+        types::Envelope {
+            timestamp: Some(timestamp_to_wire(Timestamp::now())),
+            namespace: "space".into(),
+            topic: "/tasks/start".into(),
+            event: Some(start(pid)),
+        }
+    }
+
+    async fn forward(shim: &Shim, method: Method, envelope: &types::Envelope) -> Result<()> {
+        let request = ForwardRequest { envelope: Some(envelope.clone()) };
+        shim.call::<_, ()>(method, "default", &request, Some(PATIENCE)).await
+    }
 
     #[tokio::test]
     async fn a_shims_events_arrive_in_order_and_bad_ones_are_told_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sub/events.ttrpc");
-        let exchange = Arc::new(Exchange::new());
-        let mut events = exchange.subscribe(&[]).unwrap();
-        drop(listen(&path, Arc::clone(&exchange)).unwrap());
+        let mut bed = Bed::new();
         // A later daemon takes the path over.
-        let listener = listen(&path, Arc::clone(&exchange)).unwrap();
-        let address = format!("unix://{}", path.display());
-        let client = Shim::connect(Protocol::Ttrpc, &address, Duration::from_secs(5)).await.unwrap();
-        let forward = async |method, namespace: &str, pid| {
-            let envelope = proto::api::containerd::types::Envelope {
-                timestamp: Some(timestamp_to_wire(Timestamp::now())),
-                namespace: namespace.into(),
-                topic: "/tasks/start".into(),
-                event: Some(event_to_wire(ModelEvent::TaskStart { container_id: "c".into(), pid })),
-            };
-            let request = ForwardRequest { envelope: Some(envelope) };
-            client.call::<_, ()>(method, "default", &request, Some(Duration::from_secs(5))).await
-        };
+        let listener = bed.listen();
+        let shim = bed.connect().await;
         for pid in 1..=3 {
-            forward(FORWARD, "space", pid).await.unwrap();
+            forward(&shim, FORWARD, &event(pid)).await.unwrap();
         }
         for pid in 1..=3 {
-            let envelope = events.next().await.unwrap();
-            assert_eq!((envelope.namespace.as_str(), envelope.topic.as_str()), ("space", "/tasks/start"));
-            let expected = event_to_wire(ModelEvent::TaskStart { container_id: "c".into(), pid });
-            assert_eq!(envelope.event.value, expected.value);
+            bed.expect(pid).await;
         }
-        assert_eq!(forward(FORWARD, "a/b", 1).await.unwrap_err().kind(), Kind::InvalidArgument);
+        let bad = types::Envelope { namespace: "a/b".into(), ..event(1) };
+        for _ in 0..2 {
+            assert_eq!(forward(&shim, FORWARD, &bad).await.unwrap_err().kind(), Kind::InvalidArgument);
+        }
         let other = Method { name: "Publish", ..FORWARD };
-        assert_eq!(forward(other, "space", 1).await.unwrap_err().kind(), Kind::Unimplemented);
+        assert_eq!(forward(&shim, other, &event(1)).await.unwrap_err().kind(), Kind::Unimplemented);
         listener.abort();
+    }
+
+    #[tokio::test]
+    async fn an_event_that_comes_again_is_acknowledged_and_not_published_again() {
+        let mut bed = Bed::new();
+        let (one, two) = (event(1), event(2));
+        let shim = bed.connect().await;
+        forward(&shim, FORWARD, &one).await.unwrap();
+        forward(&shim, FORWARD, &one).await.unwrap();
+        // Given up by the shim while the daemon still has it.
+        let again = bed.connect().await;
+        forward(&again, FORWARD, &one).await.unwrap();
+        forward(&again, FORWARD, &two).await.unwrap();
+        drop((shim, again));
+        let later = bed.connect().await;
+        forward(&later, FORWARD, &two).await.unwrap();
+        forward(&later, FORWARD, &event(3)).await.unwrap();
+        for pid in 1..=3 {
+            bed.expect(pid).await;
+        }
+        assert!(bed.events.try_next().is_none());
+    }
+
+    #[tokio::test]
+    async fn at_the_end_events_are_left_to_the_next_daemon() {
+        let mut bed = Bed::new();
+        let mut client = bed.exchange.subscribe_client(&[]).unwrap();
+        let shim = bed.connect().await;
+        bed.exchange.dismiss_clients();
+        let one = event(1);
+        for _ in 0..2 {
+            assert_eq!(forward(&shim, FORWARD, &one).await.unwrap_err().kind(), Kind::Unavailable);
+        }
+        bed.expect(1).await;
+        assert!(bed.events.try_next().is_none(), "our own tasks hear it once");
+        assert!(client.try_next().is_none(), "a client hears it from the next daemon");
+    }
+
+    #[tokio::test]
+    async fn events_wait_for_the_clients_of_the_daemon_before() {
+        let mut bed = Bed::new();
+        bed.exchange.shims_heard().await;
+        let client = bed.exchange.subscribe_client(&[]).unwrap();
+        // It dies with its client.
+        bed.exchange.dismiss_clients();
+        drop(client);
+        bed.exchange = Arc::new(Exchange::new());
+        bed.listen();
+        let shim = bed.connect().await;
+        let one = event(1);
+        let forwarding = forward(&shim, FORWARD, &one);
+        let back = async {
+            tokio::task::yield_now().await;
+            bed.exchange.subscribe_client(&[]).unwrap()
+        };
+        let (forwarded, client) = tokio::join!(forwarding, back);
+        forwarded.unwrap();
+        bed.events = client;
+        bed.expect(1).await;
     }
 }

@@ -1,5 +1,6 @@
 //! One reader's queue: bounded, so that a reader who stopped reading costs a known amount.
 
+use super::audience::Seat;
 use model::{Envelope, Error, Result};
 use std::{
     collections::VecDeque,
@@ -68,7 +69,11 @@ fn size(envelope: &Envelope) -> usize {
 
 /// A stream of events. Dropping it unsubscribes.
 #[derive(Debug)]
-pub struct Subscription(pub(super) Arc<Queue>);
+pub struct Subscription {
+    pub(super) queue: Arc<Queue>,
+    /// A client's, for which the next daemon waits.
+    pub(super) seat: Option<Seat>,
+}
 
 impl Subscription {
     /// The next event. A reader who fell hopelessly behind gets `ResourceExhausted` from then on.
@@ -78,13 +83,13 @@ impl Subscription {
             if let Some(next) = self.try_next() {
                 return next;
             }
-            self.0.ready.notified().await;
+            self.queue.ready.notified().await;
         }
     }
 
     /// The next event, if one is waiting.
     pub fn try_next(&mut self) -> Option<Result<Arc<Envelope>>> {
-        let mut state = self.0.lock();
+        let mut state = self.queue.lock();
         if let Some(missed) = state.overrun {
             return Some(Err(Error::resource_exhausted(format!(
                 "event subscriber fell {missed} events behind and was disconnected"
@@ -101,9 +106,11 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.queue.lock();
         state.closed = true;
         state.waiting = VecDeque::new();
         state.bytes = 0;
+        drop(state);
+        drop(self.seat.take());
     }
 }

@@ -6,13 +6,15 @@
 //! | found | done |
 //! |---|---|
 //! | no `bootstrap.json` | a start was cut off: its shim is ended, the bundle removed |
+//! | nobody listens, its deletion is noted | a deletion was cut off: the bundle is removed |
 //! | nobody listens | the shim died: its container is killed, exit and delete are published |
-//! | the shim knows the task | adopted |
+//! | the shim knows the task | adopted, and looked at once more |
 //! | the shim does not know it, nor is it a sandbox's | a create was cut off: shim and bundle go |
 //! | the shim does not answer in time | adopted all the same: it costs its own callers time, not us |
 
 use super::{Key, Reservation, Supervisor, Task, supervisor::blocking};
 use crate::{
+    Exit,
     bundle::Bundle,
     shim::{Bootstrap, ShimProcess, follow_log, remove_stale_socket, shim_processes},
 };
@@ -30,8 +32,8 @@ use tokio::{sync::Semaphore, task::JoinSet, time};
 
 /// How many bundles are looked at at once: enough that a few hung shims do not hold up the rest.
 const AT_ONCE: usize = 64;
-/// How long a shim without the task may still be creating it, for a daemon that is gone.
-const CREATING: Duration = Duration::from_secs(2);
+/// How long a shim may still be at what a daemon that is gone had asked of it: to create the task, or to delete it.
+const AT_WORK: Duration = Duration::from_secs(2);
 
 /// How long a shim takes at most between binding its socket and listening on it.
 const STARTING: Duration = Duration::from_secs(10);
@@ -80,13 +82,19 @@ impl Supervisor {
             Ok(bootstrap) => bootstrap,
             Err(error) => {
                 tracing::info!(namespace = bundle.namespace, id = bundle.id, %error, "start was cut off: removing its bundle");
-                self.kill_strays(&bundle).await;
-                self.remove_wreck(&bundle).await;
-                return Found::Gone;
+                return self.remove_remains(&bundle).await;
             }
         };
         let task = match self.reconnect(&bundle, &bootstrap).await {
             Ok(task) => Arc::new(task),
+            Err(_) if bundle.is_deleted() => {
+                tracing::info!(
+                    namespace = bundle.namespace,
+                    id = bundle.id,
+                    "deletion was cut off: removing its bundle"
+                );
+                return self.remove_remains(&bundle).await;
+            }
             Err(error) => {
                 tracing::warn!(namespace = bundle.namespace, id = bundle.id, %error, "shim is gone");
                 self.clean_up_bundle(&bundle, bundle.read_runtime().as_deref(), slot).await;
@@ -94,7 +102,8 @@ impl Supervisor {
             }
         };
         let pid = self.identify(&task).await;
-        if self.is_leaked(&task).await && !is_sandbox(&bundle.namespace, &bundle.id) {
+        let has_task = !self.is_leaked(&task).await;
+        if !has_task && !is_sandbox(&bundle.namespace, &bundle.id) {
             tracing::info!(namespace = bundle.namespace, id = bundle.id, "ending a shim without a task");
             self.give_up(&task).await;
             self.remove_wreck(&bundle).await;
@@ -102,7 +111,39 @@ impl Supervisor {
         }
         slot.fulfil(Arc::clone(&task));
         self.watch(&task);
+        if has_task {
+            self.look_again(&task);
+        }
         Found::Task(pid)
+    }
+
+    /// A deletion that the daemon before had asked for may have been under way in the shim, which said that it has
+    /// the task: nobody else would end it then.
+    fn look_again(self: &Arc<Self>, task: &Arc<Task>) {
+        let (this, adopted) = (Arc::clone(self), Arc::downgrade(task));
+        let look = tokio::spawn(async move {
+            time::sleep(AT_WORK).await;
+            let Some(task) = adopted.upgrade() else { return };
+            let request = wire::StateRequest { id: task.id().to_owned(), exec_id: String::new() };
+            let answer = task.client().state(&request, Some(this.timeouts().load)).await;
+            if answer.is_err_and(|error| error.is_not_found()) {
+                tracing::info!(
+                    namespace = task.bundle.namespace,
+                    id = task.id(),
+                    "finishing a deletion that was cut off"
+                );
+                // In a task of its own: the end of the task ends this one.
+                tokio::spawn(async move { this.finish(&task, Exit::default(), None).await });
+            }
+        });
+        task.own(look.abort_handle());
+    }
+
+    /// Removes a bundle without a task, and the shim it may have.
+    async fn remove_remains(&self, bundle: &Bundle) -> Found {
+        self.kill_strays(bundle).await;
+        self.remove_wreck(bundle).await;
+        Found::Gone
     }
 
     async fn reconnect(&self, bundle: &Bundle, bootstrap: &Bootstrap) -> Result<Task> {
@@ -138,7 +179,7 @@ impl Supervisor {
     async fn is_leaked(&self, task: &Task) -> bool {
         let request = wire::StateRequest { id: task.id().to_owned(), exec_id: String::new() };
         let patience = Some(self.timeouts().load);
-        let deadline = time::Instant::now() + CREATING;
+        let deadline = time::Instant::now() + AT_WORK;
         loop {
             match task.client().state(&request, patience).await {
                 Err(error) if error.is_not_found() => {}
@@ -147,7 +188,7 @@ impl Supervisor {
             if time::Instant::now() >= deadline {
                 return true;
             }
-            time::sleep(CREATING / 20).await;
+            time::sleep(AT_WORK / 20).await;
         }
     }
 

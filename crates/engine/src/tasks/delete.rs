@@ -61,12 +61,20 @@ impl Supervisor {
     /// so that after a crash of ours the one leads to the other.
     ///
     /// Go's shim, told to end, gives up events it has not yet sent. So it is not told before its
-    /// last one, of the `deletion`, has arrived; and if that never does, it is published here.
-    async fn finish(self: &Arc<Self>, task: &Arc<Task>, exit: Exit, deletion: Option<Subscription>) {
+    /// last one, of the `deletion`, has arrived; and if that never does, it is published here. If it did, that is
+    /// noted, as a daemon after us that finds the shim gone would take it for a crash, and tell everyone.
+    pub(super) async fn finish(self: &Arc<Self>, task: &Arc<Task>, exit: Exit, deletion: Option<Subscription>) {
         let Some(ending) = self.registry.begin_ending(task) else { return };
         let missed = match deletion {
             None => false,
-            Some(mut deletion) => time::timeout(EVENT_PATIENCE, deletion.next()).await.is_err(),
+            Some(mut deletion) => {
+                self.exchange.shims_heard().await;
+                let missed = time::timeout(EVENT_PATIENCE, deletion.next()).await.is_err();
+                if !missed && let Err(error) = task.bundle.note_deleted() {
+                    tracing::debug!(id = task.id(), %error, "after a crash of ours its end is published twice");
+                }
+                missed
+            }
         };
         self.end_shim(task).await;
         self.remove_bundle(&task.bundle).await;
