@@ -1,4 +1,4 @@
-//! Archives in and out by the daemon itself: Go's ctr as it is used without `--local`, on either daemon.
+//! Archives in and out by the daemon itself: ctr as it is used without `--local`, on either daemon.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,10 +14,13 @@ use tests::layer::gzip;
 use tests::registry::{Registry, USER};
 use tests::{Bed, Ctr, Impl, PATIENCE, eventually, matrix};
 
+matrix! { storage:
+    import_unpacks, compressed_archive_from_stdin, names, platforms, export_and_import_again, export_by_platform,
+    tagging,
+}
 matrix! { wire:
-    import_unpacks, docker_archive, compressed_layers, compressed_archive_from_stdin, names, tags_need_a_base,
-    without_unpacking, no_such_snapshotter, platforms, export_and_import_again, export_by_platform, tagging,
-    other_tools, bad_archives, a_client_that_is_killed, a_pull_whose_client_is_killed, http_is_dumped,
+    docker_archive, compressed_layers, tags_need_a_base, without_unpacking, no_such_snapshotter, other_tools,
+    bad_archives, a_client_that_is_killed, a_pull_whose_client_is_killed, http_is_dumped,
 }
 
 fn write(bed: &Bed, name: &str, bytes: &[u8]) -> PathBuf {
@@ -26,10 +29,12 @@ fn write(bed: &Bed, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// Imports by the daemon.
+/// Imports by the daemon; what was told of it.
 fn import(bed: &Bed, arguments: &str, archive: &[u8]) -> String {
     let path = write(bed, "in.tar", archive);
-    bed.ctr().ok(&format!("images import {arguments} {}", path.display()))
+    let done = bed.ctr().run(&format!("images import {arguments} {}", path.display()));
+    assert_eq!(done.code, 0, "{done:?}");
+    done.stdout + &done.stderr
 }
 
 /// Exports by the daemon. Go's ctr does not wait for its own last write, so that Go's daemon may lose it.
@@ -116,22 +121,25 @@ fn compressed_layers(bed: &mut Bed) {
 }
 
 fn compressed_archive_from_stdin(bed: &mut Bed) {
-    let told = bed.ctr().feed("images import -", &gzip(&image::busybox(BUSYBOX).oci_archive()));
-    assert!(told.contains("saved"), "{told}");
+    bed.ctr().feed("images import -", &gzip(&image::busybox(BUSYBOX).oci_archive()));
     assert_eq!(bed.ctr().names("images ls"), [BUSYBOX]);
 }
 
 fn names(bed: &mut Bed) {
     let archive = image::busybox(BUSYBOX).oci_archive();
     let digest = image::digest(&image::busybox(BUSYBOX).blobs().manifest);
-    import(bed, "--index-name example.com/index:1 --digests --base-name example.com/test/busybox", &archive);
+    // The flag to leave out digests for named images means its opposite to Go's ctr.
+    let (with, without) = match bed.row.ctr {
+        Impl::Go => ("--digests --skip-digest-for-named", "--digests"),
+        Impl::Ours => ("--digests", "--digests --skip-digest-for-named"),
+    };
+    import(bed, &format!("--index-name example.com/index:1 {without} --base-name example.com/test/busybox"), &archive);
     let ctr = bed.ctr();
     let by_digest = format!("example.com/test/busybox@{digest}");
-    // The flag to leave out digests for named images means its opposite to this ctr.
     assert_eq!(ctr.names("images ls"), ["example.com/index:1", BUSYBOX]);
     let index = ctr.ok("images ls name==example.com/index:1");
     assert!(index.contains(media::INDEX), "{index}");
-    import(bed, "--digests --skip-digest-for-named --base-name example.com/test/busybox", &archive);
+    import(bed, &format!("{with} --base-name example.com/test/busybox"), &archive);
     assert_eq!(ctr.names("images ls"), ["example.com/index:1", BUSYBOX, &by_digest]);
     ctr.ok(&format!("images rm example.com/index:1 {BUSYBOX} {by_digest}"));
     // Another base does not cover the name in the archive.
@@ -238,7 +246,20 @@ fn export_and_import_again(bed: &mut Bed) {
     other.ok(&format!("images import {}", path.display()));
     assert_eq!(other.names("images ls"), [name]);
     assert!(other.ok("images check").contains("complete (4/4)"));
-    assert!(bed.ctr().fails("images export /dev/null example.com/absent:1").contains("example.com/absent:1"));
+    let target = bed.daemon.dir().join("absent.tar");
+    let refused = bed.ctr().fails(&format!("images export {} example.com/absent:1", target.display()));
+    assert!(refused.contains("example.com/absent:1"), "{refused}");
+    if bed.row.ctr == Impl::Ours {
+        assert!(!target.exists(), "half an archive is of no use");
+        // What is no file of ours stays.
+        let fifo = bed.daemon.dir().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let _both_ends = fs::File::options().read(true).write(true).open(&fifo).unwrap();
+        for local in ["", "--local"] {
+            bed.ctr().fails(&format!("images export {local} {} example.com/absent:1", fifo.display()));
+            assert!(fifo.exists());
+        }
+    }
 }
 
 fn export_by_platform(bed: &mut Bed) {

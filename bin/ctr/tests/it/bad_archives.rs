@@ -30,8 +30,8 @@ fn refused(daemon: &Daemon, ctr: &Ctr, archive: &[u8], reason: &str) {
     std::fs::write(&file, archive).unwrap();
     for stdin in [None, Some(archive)] {
         let stderr = match stdin {
-            None => ctr.fails(&format!("images import {}", file.display())),
-            Some(bytes) => fails_with(ctr, "images import -", bytes),
+            None => ctr.fails(&format!("images import --local {}", file.display())),
+            Some(bytes) => fails_with(ctr, "images import --local -", bytes),
         };
         assert!(stderr.contains(reason), "{reason:?} is not in: {stderr}");
         assert!(!stderr.contains("panicked"), "{stderr}");
@@ -63,7 +63,7 @@ fn what_is_no_archive() {
         refused(daemon, ctr, &tar(&[("hello", b"world")]), "is not an image");
         let good = busybox(NAME).oci_archive();
         refused(daemon, ctr, &good[..good.len() / 2], "");
-        let error = ctr.fails("images import /no/such/archive.tar");
+        let error = ctr.fails("images import --local /no/such/archive.tar");
         assert!(error.contains("/no/such/archive.tar"), "{error}");
     });
 }
@@ -102,11 +102,11 @@ fn a_manifest_of_20_megabytes() {
         let archive = image::oci_archive(&[entry(media::MANIFEST, &manifest)], [manifest.as_slice()].into_iter());
         let file = daemon.dir().join("archive.tar");
         std::fs::write(&file, &archive).unwrap();
-        let error = ctr.fails(&format!("images import {}", file.display()));
+        let error = ctr.fails(&format!("images import --local {}", file.display()));
         assert!(error.contains("20971520 bytes") && error.contains(&digest(&manifest)[7..]), "{error}");
         assert!(ctr.names("images ls").is_empty());
         // Through a pipe it is a blob like any other, and found to be no document only when it is wanted.
-        let error = fails_with(ctr, "images import -", &archive);
+        let error = fails_with(ctr, "images import --local -", &archive);
         assert!(error.contains(&digest(&manifest)[7..]), "{error}");
         assert!(ctr.names("images ls").is_empty());
     });
@@ -162,7 +162,7 @@ fn a_layer_that_unpacks_to_something_else() {
         let archive = image::oci_archive(&[entry(media::MANIFEST, &manifest)], all);
         let file = daemon.dir().join("archive.tar");
         std::fs::write(&file, &archive).unwrap();
-        let error = ctr.fails(&format!("images import {}", file.display()));
+        let error = ctr.fails(&format!("images import --local {}", file.display()));
         assert!(error.contains(&promised) && error.contains(&digest(&layers[1])), "{error}");
         assert!(ctr.names("images ls").is_empty());
         let kinds = ctr.ok("snapshots ls");

@@ -113,7 +113,7 @@ fn specs_are_the_same() {
 fn archives_go_both_ways() {
     with_both(|daemon, ours, go| {
         let file = |name: &str| daemon.dir().join(name).display().to_string();
-        ours.ok(&format!("images export {} {IMAGE}", file("ours.tar")));
+        ours.ok(&format!("images export --local {} {IMAGE}", file("ours.tar")));
         go.ok(&format!("images export --local {} {IMAGE}", file("go.tar")));
         let listing = |name: &str| {
             let tar = std::fs::File::open(file(name)).unwrap();

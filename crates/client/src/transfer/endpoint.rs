@@ -143,7 +143,10 @@ impl Endpoint {
                     skip_compatibility_manifest: to.skip_docker_manifest,
                     skip_non_distributable: to.skip_non_distributable,
                 };
-                attendants.output.spawn(async move { bytes::receive(stream, to.sink, "the archive").await });
+                let replied = attendants.replied.subscribe();
+                attendants
+                    .output
+                    .spawn(async move { bytes::receive(stream, to.sink, "the archive", Some(replied)).await });
                 Ok(crate::any(&message))
             }
         }
@@ -169,7 +172,7 @@ impl Registry {
             resolver.logs_stream.clone_from(&stream.id);
             attendants.helpers.spawn(async move {
                 // What is told of the transfer must not end it.
-                let _ = bytes::receive(stream, std::io::stderr(), "HTTP logs").await;
+                let _ = bytes::receive(stream, std::io::stderr(), "HTTP logs", None).await;
                 Ok(())
             });
         }

@@ -25,7 +25,7 @@ use proto::api::containerd::services::transfer::v1::{TransferOptions, TransferRe
 use proto::api::containerd::types::transfer;
 use std::time::Duration;
 use stream::Stream;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 /// Longest silence of an export's stream after the daemon has said that it is done.
 const LAST_BYTES: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ struct Attendants {
     helpers: JoinSet<Result<()>>,
     /// Takes what is exported: it has to see the end of its stream.
     output: JoinSet<Result<()>>,
+    /// Whether the daemon has said that it is done.
+    replied: watch::Sender<bool>,
 }
 
 impl Client {
@@ -79,6 +81,7 @@ impl Client {
         if listening {
             rest_of_the_news(&mut told, progress).await;
         }
+        attendants.replied.send_replace(true);
         attendants.last_bytes().await
     }
 }

@@ -1,9 +1,11 @@
 //! `ctr images export`
 
+use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
 use clap::Args;
 use client::oci::Platform;
+use client::transfer::{Endpoint, ExportTo, Naming, Store};
 use client::{ExportOptions, Platforms};
 use model::{Error, Result};
 use std::fs::File;
@@ -25,7 +27,7 @@ pub(crate) struct Export {
     /// Exports content from all platforms
     #[arg(long)]
     all_platforms: bool,
-    /// Run export locally rather than through transfer API (which is always so)
+    /// Run export locally rather than through transfer API
     #[arg(long)]
     local: bool,
     /// The archive, `-` for stdout
@@ -38,29 +40,55 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let platforms = match &self.platform[..] {
-            [] => vec![Platforms::host()],
-            texts => {
-                texts.iter().map(|text| Platform::parse(text).map(Platforms::RunnableOn)).collect::<Result<Vec<_>>>()?
-            }
-        };
-        let options = ExportOptions {
-            platforms,
-            all_platforms: self.all_platforms,
-            docker_manifest: !self.skip_manifest_json,
-            non_distributable: !self.skip_non_distributable,
-        };
+        let platforms: Vec<Platform> = self.platform.iter().map(|text| Platform::parse(text)).collect::<Result<_>>()?;
         let client = context.connect().await?;
         let output = match self.file.as_str() {
             "-" => std::io::stdout().as_fd().try_clone_to_owned().map(File::from),
             file => File::create(file),
         };
         let output = output.map_err(|error| Error::io(format!("create {}", self.file), error))?;
-        let exported = Box::pin(client.export(&self.images, output, &options)).await;
-        if exported.is_err() && self.file != "-" {
+        // A device or pipe is not ours to remove.
+        let is_file = output.metadata().is_ok_and(|metadata| metadata.is_file());
+        let board = Board::new("exporting", self.local);
+        let exported = match self.local {
+            true => Box::pin(client.export(&self.images, output, &self.options(platforms))).await,
+            false => client.transfer(self.source(), self.destination(platforms, output), &board).await,
+        };
+        board.finish();
+        if exported.is_err() && is_file && self.file != "-" {
             // Half an archive is of no use to anybody; the first error is what counts.
             let _ = std::fs::remove_file(&self.file);
         }
-        Ok(exported.map_err(|error| error.context(format!("export to {}", self.file)))?)
+        exported.map_err(|error| error.context(format!("export to {}", self.file)))?;
+        // The archive itself has stdout.
+        if self.local || self.file == "-" { Ok(()) } else { board.summary() }
+    }
+
+    fn options(&self, platforms: Vec<Platform>) -> ExportOptions {
+        let platforms = match platforms.is_empty() {
+            true => vec![Platforms::host()],
+            false => platforms.into_iter().map(Platforms::RunnableOn).collect(),
+        };
+        ExportOptions {
+            platforms,
+            all_platforms: self.all_platforms,
+            docker_manifest: !self.skip_manifest_json,
+            non_distributable: !self.skip_non_distributable,
+        }
+    }
+
+    fn source(&self) -> Endpoint {
+        let named = |name: &String| Naming { name: name.clone(), ..Naming::default() };
+        Endpoint::Store(Store { references: self.images.iter().map(named).collect(), ..Store::default() })
+    }
+
+    fn destination(&self, platforms: Vec<Platform>, output: File) -> Endpoint {
+        Endpoint::Export(ExportTo {
+            sink: Box::new(output),
+            platforms,
+            all_platforms: self.all_platforms,
+            skip_docker_manifest: self.skip_manifest_json,
+            skip_non_distributable: self.skip_non_distributable,
+        })
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::flags::{joined, labels};
+use crate::flags::{LabelArgs, joined};
 use crate::output::line;
 use clap::Args;
-use client::Reply as _;
+use client::{Reply as _, label_mask};
 use proto::api::containerd::services::images::v1::{Image, UpdateImageRequest};
 use proto::api::containerd::types::Descriptor;
 
@@ -17,26 +17,25 @@ pub(crate) struct Label {
     replace_all: bool,
     /// The image
     name: String,
-    /// Labels to set; an empty value clears one
-    #[arg(value_name = "KEY=VALUE")]
-    labels: Vec<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 }
 
 impl Label {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        let labels = labels(&self.labels);
+        let labels = self.labels.get();
         if labels.is_empty() && !self.replace_all {
             return line(joined(&client.image(&self.name).await?.labels));
         }
-        let paths = match self.replace_all {
-            true => vec!["labels".to_owned()],
-            false => labels.keys().map(|key| format!("labels.{key}")).collect(),
+        let update_mask = match self.replace_all {
+            true => prost_types::FieldMask { paths: vec!["labels".to_owned()] },
+            false => label_mask(&labels),
         };
         let request = UpdateImageRequest {
             // Go's daemon looks into the target before it looks at the mask.
             image: Some(Image { name: self.name, labels, target: Some(Descriptor::default()), ..Image::default() }),
-            update_mask: Some(prost_types::FieldMask { paths }),
+            update_mask: Some(update_mask),
             source_date_epoch: None,
         };
         let updated = client.images().update(request).await.reply()?.image.unwrap_or_default();

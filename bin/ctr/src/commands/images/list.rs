@@ -3,7 +3,7 @@
 use crate::commands::listing::Listing;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::flags::joined;
+use crate::flags::joined_or_dash;
 use crate::output::{Table, bytes, complain, line, print_json, timestamp_nanos};
 use clap::Args;
 use client::Client;
@@ -37,7 +37,7 @@ impl List {
             }
             let target = image.target.clone().unwrap_or_default();
             let platforms = if platforms.is_empty() { "-".to_owned() } else { platforms.join(",") };
-            let labels = if image.labels.is_empty() { "-".to_owned() } else { joined(&image.labels) };
+            let labels = joined_or_dash(&image.labels);
             table.row([&image.name, &target.media_type, &target.digest, &bytes(size), &platforms, &labels]);
         }
         if self.listing.is_json() { print_json(&documents) } else { table.print() }

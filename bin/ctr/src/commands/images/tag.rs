@@ -5,17 +5,18 @@ use crate::failure::Outcome;
 use crate::output::line;
 use clap::Args;
 use client::oci::docker_reference;
-use client::{Client, Reply as _};
+use client::transfer::{Endpoint, Store};
+use client::{Client, Reply as _, Silent};
 use model::{Error, Result};
 use proto::api::containerd::services::images::v1::{CreateImageRequest, DeleteImageRequest, Image};
 
 /// Flags of `ctr images tag`.
 #[derive(Debug, Args)]
 pub(crate) struct Tag {
-    /// Force target_ref to be created, regardless if it already exists
+    /// Force target_ref to be created, regardless if it already exists; the transfer API always does
     #[arg(long)]
     force: bool,
-    /// Run tag locally rather than through transfer API (which is always so)
+    /// Run tag locally rather than through transfer API
     #[arg(long)]
     local: bool,
     /// Skip the strict check for reference names
@@ -31,9 +32,19 @@ pub(crate) struct Tag {
 impl Tag {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
+        if !self.local {
+            for target in &self.targets {
+                self.check(target)?;
+                let store = |name: &String| Endpoint::Store(Store { name: name.clone(), ..Store::default() });
+                client.transfer(store(&self.source), store(target), &Silent).await?;
+                line(target)?;
+            }
+            return Ok(());
+        }
         let tag = async |client: Client| {
             let image = client.image(&self.source).await?;
             for target in &self.targets {
+                self.check(target)?;
                 self.tag(&client, &image, target).await?;
             }
             Ok(())
@@ -42,13 +53,17 @@ impl Tag {
         self.targets.iter().try_for_each(line)
     }
 
-    async fn tag(&self, client: &Client, image: &Image, name: &str) -> Result<()> {
-        if !self.skip_reference_check {
-            docker_reference(name).map_err(|error| {
-                Error::invalid_argument(format!("error parsing reference: {name:?} is not a valid repository/tag"))
-                    .caused_by(error)
-            })?;
+    fn check(&self, name: &str) -> Result<()> {
+        if self.skip_reference_check {
+            return Ok(());
         }
+        docker_reference(name).map(drop).map_err(|error| {
+            Error::invalid_argument(format!("error parsing reference: {name:?} is not a valid repository/tag"))
+                .caused_by(error)
+        })
+    }
+
+    async fn tag(&self, client: &Client, image: &Image, name: &str) -> Result<()> {
         let image = Image { name: name.to_owned(), ..image.clone() };
         let request = CreateImageRequest { image: Some(image), source_date_epoch: None };
         match client.images().create(request.clone()).await.reply() {

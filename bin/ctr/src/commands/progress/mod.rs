@@ -10,6 +10,7 @@ use bars::Bars;
 use client::oci::Descriptor;
 use client::{Event, Item, Progress};
 use rows::{Change, Rows};
+use serde_json::{Value, json};
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ struct State {
     status: String,
     /// What the command is about: the first thing that was described.
     root: Option<Descriptor>,
+    /// Images that got their names, and what these point to.
+    saved: Vec<Value>,
 }
 
 impl Board {
@@ -75,6 +78,11 @@ impl Board {
         )]
         let rate = bytes((total as f64 / seconds.max(0.001)) as u64);
         line(format!("{}\telapsed: {seconds:.1}s\ttotal: {}\t({rate}/s)", state.status, bytes(total)))
+    }
+
+    /// The images that the daemon has named, each with its digest.
+    pub(crate) fn saved(&self) -> Vec<Value> {
+        self.state.lock().map(|state| state.saved.clone()).unwrap_or_default()
     }
 
     /// Says what the command does with `root` as a whole.
@@ -134,6 +142,9 @@ impl Progress for Board {
             Event::Item(Item { name, phase, done, total, descriptor }) => {
                 if state.root.is_none() {
                     state.root = descriptor.cloned();
+                }
+                if let ("saved", Some(image)) = (phase, descriptor) {
+                    state.saved.push(json!({"name": name, "digest": image.digest.as_str()}));
                 }
                 rows.set(name, phase, done, total)
             }

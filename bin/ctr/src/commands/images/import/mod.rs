@@ -43,7 +43,7 @@ pub(crate) struct Import {
     /// Skip unpacking the images, cannot be used with --discard-unpacked-layers
     #[arg(long)]
     no_unpack: bool,
-    /// Run import locally rather than through transfer API (which is so unless --compress-blobs is given)
+    /// Run import locally rather than through transfer API
     #[arg(long)]
     local: bool,
     /// Compress uncompressed blobs when creating manifest (Docker format only); done by the transfer API
@@ -73,9 +73,8 @@ impl Import {
         let input = open(&self.file)?;
         let client = context.connect().await?;
         let what = if self.file == "-" { "stdin" } else { &self.file };
-        if self.compress_blobs {
-            return self.transfer(&client, what, input).await;
-        }
+        let Some(flag) = self.needs_local()? else { return self.transfer(&client, what, input).await };
+        context.debug(&format!("ctr imports by itself, for {flag}"));
         let board = Arc::new(Board::new("storing", self.output.is_json()));
         let imported =
             client.under_lease(async |client: Client| self.import(&client, what, input, board.clone()).await).await;

@@ -1,9 +1,10 @@
-//! An import done by the daemon, for what only it does: compressing layers on their way in.
+//! An import done by the daemon.
 
 use super::Import;
 use crate::commands::progress::Board;
 use crate::failure::Outcome;
 use crate::flags::labels;
+use crate::output::print_json;
 use client::oci::Platform;
 use client::transfer::{Archive, Endpoint, Naming, Store, Unpack};
 use client::{Chunks, Client};
@@ -19,21 +20,26 @@ impl Import {
         let imported = client.transfer(Endpoint::Import(archive), Endpoint::Store(store), &board).await;
         board.finish();
         imported.map_err(|error| error.context(format!("import {what}")))?;
-        board.summary()
+        if self.output.is_json() { print_json(&board.saved()) } else { board.summary() }
     }
 
-    fn store(&self) -> Result<Store> {
-        // What the service has no words for.
-        for (given, flag) in [
+    /// The flag for which ctr has to do the work: the Transfer service has no words for it.
+    pub(super) fn needs_local(&self) -> Result<Option<&'static str>> {
+        let flags = [
             (self.local, "--local"),
             (self.discard_unpacked_layers, "--discard-unpacked-layers"),
             (self.sync_fs, "--sync-fs"),
-            (self.output.is_json(), "--output"),
-        ] {
-            if given {
-                return Err(Error::invalid_argument(format!("--compress-blobs cannot be used with {flag}")));
+        ];
+        let flag = flags.into_iter().find_map(|(given, flag)| given.then_some(flag));
+        match flag {
+            Some(flag) if self.compress_blobs => {
+                Err(Error::invalid_argument(format!("--compress-blobs cannot be used with {flag}")))
             }
+            flag => Ok(flag),
         }
+    }
+
+    fn store(&self) -> Result<Store> {
         let naming = self.naming();
         let platform = match self.platform.as_deref().filter(|text| !text.is_empty() && !self.all_platforms) {
             Some(text) => Platform::parse(text)?,
