@@ -1,6 +1,9 @@
 //! One HTTP client a host, with bounds on everything a peer may draw out.
 
-use crate::hosts::Host;
+use crate::{
+    hosts::{Host, is_loopback},
+    observer::{Names, Observed},
+};
 use bytes::{Bytes, BytesMut};
 use model::{Error, Kind, Result};
 use reqwest::{Certificate, Identity, Response, StatusCode, redirect::Policy};
@@ -41,16 +44,21 @@ pub fn install_crypto() {
 }
 
 /// A client for `host`. Redirects are not followed by it: [`crate::registry`] does, and keeps credentials home.
-pub(crate) fn client(host: &Host, limits: &Limits) -> Result<reqwest::Client> {
+pub(crate) fn client(host: &Host, limits: &Limits, observed: &Observed) -> Result<reqwest::Client> {
     install_crypto();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("containerd/2.1.0+containerd-rs-", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
+        .dns_resolver(Names(observed.clone()))
         .connect_timeout(host.dial_timeout.unwrap_or(limits.connect))
         .read_timeout(limits.progress)
         .pool_max_idle_per_host(8)
         .http2_adaptive_window(true)
         .tls_danger_accept_invalid_certs(host.tls.skip_verify);
+    if is_loopback(&host.authority) {
+        // As in Go: no proxy is asked about what is on this machine.
+        builder = builder.no_proxy();
+    }
     for path in &host.tls.authorities {
         let bad = |error| Error::invalid_argument(format!("load CA certificate {}", path.display())).caused_by(error);
         builder = builder.tls_certs_merge(Certificate::from_pem_bundle(&read(path)?).map_err(bad)?);

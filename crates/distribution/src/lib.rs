@@ -7,11 +7,13 @@
 mod auth;
 mod hosts;
 mod http;
+mod observer;
 mod reference;
 mod registry;
 
 pub use auth::{Anonymous, Answer, Credential, Credentials, DockerConfig, Fixed};
 pub use hosts::{Capabilities, Host, Hosts, Tls};
 pub use http::{Limits, install_crypto};
+pub use observer::Observer;
 pub use reference::Reference;
-pub use registry::{Blob, Body, Document, Mounted, Observer, Repository, Resolved, Upload};
+pub use registry::{Blob, Body, Document, Mounted, Repository, Resolved, Upload};

@@ -158,6 +158,54 @@ async fn too_many_requests_and_server_errors_pass() {
 }
 
 #[tokio::test]
+async fn a_mirror_is_told_which_registry_is_meant() {
+    let whole = |_: &str, _: usize| reply("200 OK", &[("content-type", MANIFEST)], b"{}");
+    let (mirror, registry) = (Server::start(whole), Server::start(whole));
+    let config = tempfile::tempdir().unwrap();
+    let mirrored = format!("[host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n", mirror.address);
+    let hosts =
+        hosts_toml(config.path(), "r.example:5000", &format!("server = \"http://{}\"\n{mirrored}", registry.address));
+    let here = repository_as("r.example:5000", "app", &hosts, Arc::new(Anonymous));
+    here.manifest("v1").await.unwrap();
+    let asked = mirror.heads.lock().unwrap()[0].clone();
+    assert!(asked.starts_with("GET /v2/app/manifests/v1?ns=r.example:5000 "), "{asked}");
+    assert_eq!(registry.count(), 0);
+    repository(&registry.address, "app").manifest("v1").await.unwrap();
+    assert!(!registry.heads.lock().unwrap()[0].contains("ns="), "the registry itself knows who it is");
+}
+
+#[tokio::test]
+async fn tags_come_in_pages() {
+    let server = Server::start(|head, _| {
+        if head.contains("last=b") {
+            return reply("200 OK", &[], b"{\"name\": \"app\", \"tags\": [\"c\"]}");
+        }
+        let next = "</v2/app/tags/list?n=2&last=b>; rel=\"next\"";
+        reply("200 OK", &[("link", next)], b"{\"name\": \"app\", \"tags\": [\"a\", \"b\"]}")
+    });
+    assert_eq!(repository(&server.address, "app").tags().await.unwrap(), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn referrers_are_listed_or_a_tag_stands_in() {
+    let index = b"{\"schemaVersion\": 2, \"manifests\": []}";
+    let subject = digest(b"subject");
+    let tag = format!("manifests/{}", subject.to_string().replace(':', "-"));
+    for has_referrers in [true, false] {
+        let stand_in = tag.clone();
+        let server = Server::start(move |head, _| {
+            let asked_for = if has_referrers { "/v2/app/referrers/sha256:" } else { stand_in.as_str() };
+            match head.contains(asked_for) {
+                true => reply("200 OK", &[("content-type", "application/vnd.oci.image.index.v1+json")], index),
+                false => reply("404 Not Found", &[], b""),
+            }
+        });
+        let found = repository(&server.address, "app").referrers(&subject).await.unwrap();
+        assert_eq!(found.unwrap(), &index[..], "{has_referrers}");
+    }
+}
+
+#[tokio::test]
 async fn a_stalled_registry_is_given_up() {
     let server = Server::start(|_, _| Vec::new());
     let error = repository(&server.address, "app").manifest("v1").await.unwrap_err();
@@ -217,6 +265,31 @@ async fn a_secret_fetches_its_token_by_post_and_by_get_where_there_is_no_post() 
         here.manifest("v1").await.unwrap();
         assert_eq!(tokens.count(), if post_works { 1 } else { 2 });
     }
+}
+
+/// Whoever mounts a blob from another repository must be allowed to read that.
+#[tokio::test]
+async fn a_mount_asks_for_a_token_of_both_repositories() {
+    let tokens = Server::start(|_, _| reply("200 OK", &[], b"{\"token\": \"t\"}"));
+    let challenge =
+        format!("Bearer realm=\"http://{}/token\",service=\"s\",scope=\"repository:app:pull,push\"", tokens.address);
+    let server = Server::start(move |head, _| {
+        if !head.to_ascii_lowercase().contains("authorization: bearer t\r\n") {
+            return reply("401 Unauthorized", &[("www-authenticate", &challenge)], b"");
+        }
+        if head.starts_with("HEAD") { reply("404 Not Found", &[], b"") } else { reply("201 Created", &[], b"") }
+    });
+    let here = repository(&server.address, "app");
+    let mounted = here.upload(&digest(b"x"), Some("other/app")).await.unwrap();
+    assert!(matches!(mounted, distribution::Mounted::Present));
+    let asked = server.heads.lock().unwrap().join("");
+    assert!(
+        asked.contains("POST /v2/app/blobs/uploads/?mount=sha256:") && asked.contains("&from=other/app"),
+        "{asked}"
+    );
+    let scopes = tokens.heads.lock().unwrap().concat().replace("%3A", ":").replace("%2F", "/").replace("%2C", ",");
+    assert!(scopes.contains("scope=repository:other/app:pull"), "{scopes}");
+    assert!(scopes.contains("scope=repository:app:pull,push"), "{scopes}");
 }
 
 #[tokio::test]

@@ -2,9 +2,15 @@
 
 use tracing_subscriber::EnvFilter;
 
-/// Shows every request and answer from now on (`--http-dump`, `--http-trace`). Credentials are no part of it.
-pub(crate) fn requests() {
-    start("distribution=debug");
+/// Shows every request and answer from now on (`--http-dump`), or names looked up and connections (`--http-trace`), or
+/// both. Credentials are no part of it.
+pub(crate) fn requests(dump: bool, trace: bool) {
+    match (dump, trace) {
+        (true, true) => start("distribution=debug"),
+        (true, false) => start("distribution=debug,distribution::trace=off"),
+        (false, true) => start("distribution::trace=debug"),
+        (false, false) => {}
+    }
 }
 
 /// Shows what is odd in the configuration of hosts from now on.

@@ -38,7 +38,7 @@ pub(crate) struct RegistryFlags {
     /// Dump all HTTP request/responses when interacting with container registry
     #[arg(long)]
     http_dump: bool,
-    /// Enable HTTP tracing for registry interactions
+    /// Show names looked up and connections when interacting with container registry
     #[arg(long)]
     http_trace: bool,
 }
@@ -97,9 +97,7 @@ impl RegistryFlags {
 
     /// Shows requests and answers, if that is wanted.
     pub(crate) fn start_dump(&self) {
-        if self.http_dump || self.http_trace {
-            dump::requests();
-        }
+        dump::requests(self.http_dump, self.http_trace);
     }
 
     /// The repository of `remote`, for work that ctr does itself.

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     hosts::Host,
     http::{self, Limits},
+    observer::Observed,
 };
 use bytes::Bytes;
 use model::{Digest, Error, Kind, Result};
@@ -232,7 +233,7 @@ async fn elsewhere(url: &str, range: Option<String>, limits: &Limits) -> Result<
         if !matches!(at.scheme(), "http" | "https") {
             return Err(Error::invalid_argument(format!("URL {url:?}: scheme {} is not fetched", at.scheme())));
         }
-        let client = http::client(&Host::new(at.scheme(), at.authority()), limits)?;
+        let client = http::client(&Host::new(at.scheme(), at.authority()), limits, &Observed::default())?;
         let mut request = client.get(at.clone());
         if let Some(range) = &range {
             request = request.header(RANGE, range);

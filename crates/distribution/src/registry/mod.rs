@@ -13,12 +13,12 @@ use crate::{
     auth::{Authorizer, Credentials},
     hosts::{Capabilities, Host, Hosts},
     http::{self, Limits},
+    observer::{Observed, Observer},
 };
 pub use fetch::{Blob, Body};
 use model::{Digest, Error, Result};
 pub use push::{Mounted, Upload};
 pub use resolve::{Document, Resolved};
-use std::fmt;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -35,12 +35,6 @@ pub struct Repository {
     limits: Limits,
 }
 
-/// Told of every request to a registry and of every answer, headers included, but neither bodies nor secrets.
-pub trait Observer: fmt::Debug + Send + Sync {
-    /// Some lines of text.
-    fn tell(&self, text: &str);
-}
-
 /// A host with its connections and what we are there.
 #[derive(Debug)]
 struct Endpoint {
@@ -49,7 +43,7 @@ struct Endpoint {
     authorizer: Authorizer,
     /// Set once a TLS handshake failed where plain HTTP may be used.
     plain: AtomicBool,
-    observer: Option<Arc<dyn Observer>>,
+    observed: Observed,
 }
 
 impl Repository {
@@ -100,8 +94,8 @@ impl Repository {
 
     /// The same, with `observer` told of its requests.
     #[must_use]
-    pub fn observed(mut self, observer: &Arc<dyn Observer>) -> Self {
-        self.hosts.iter_mut().for_each(|host| host.observer = Some(Arc::clone(observer)));
+    pub fn observed(self, observer: &Arc<dyn Observer>) -> Self {
+        self.hosts.iter().for_each(|host| host.observed.by(observer));
         self
     }
 
@@ -124,17 +118,11 @@ impl Repository {
 }
 
 impl Endpoint {
-    /// Tells the observer, if there is one.
-    fn tell(&self, text: impl FnOnce() -> String) {
-        if let Some(observer) = &self.observer {
-            observer.tell(&text());
-        }
-    }
-
     fn new(host: Host, credentials: &Arc<dyn Credentials>, limits: &Limits) -> Result<Self> {
-        let client = http::client(&host, limits)?;
+        let observed = Observed::default();
+        let client = http::client(&host, limits, &observed)?;
         let authorizer = Authorizer::new(client.clone(), host.authority.clone(), Arc::clone(credentials));
-        Ok(Self { host, client, authorizer, plain: AtomicBool::new(false), observer: None })
+        Ok(Self { host, client, authorizer, plain: AtomicBool::new(false), observed })
     }
 
     /// The URL of `path` below the API's root.

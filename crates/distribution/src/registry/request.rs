@@ -11,7 +11,11 @@ use reqwest::{
         SET_COOKIE,
     },
 };
-use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 /// Most redirects in a row.
 pub(super) const REDIRECTS: usize = 10;
@@ -135,11 +139,15 @@ async fn follow(endpoint: &Endpoint, request: &Request, authorization: Option<&s
             None => builder,
         };
         tracing::debug!(target: "distribution::http", method = %request.method, url = %shown(&url), headers = ?request.headers, "request");
-        endpoint.tell(|| lines(&format!("> {} {}", request.method, shown(&url)), '>', &request.headers));
+        endpoint.observed.tell(|| lines(&format!("> {} {}", request.method, shown(&url)), '>', &request.headers));
+        let start = Instant::now();
         let response = match builder.send().await {
             Ok(response) => {
+                endpoint.observed.trace(&connection(&response, start.elapsed()));
                 let (status, headers) = (response.status(), response.headers());
-                endpoint.tell(|| lines(&format!("< {:?} {status} {}", response.version(), shown(&url)), '<', headers));
+                endpoint
+                    .observed
+                    .tell(|| lines(&format!("< {:?} {status} {}", response.version(), shown(&url)), '<', headers));
                 tracing::debug!(target: "distribution::http", %status, url = %shown(&url), ?headers, "answer");
                 response
             }
@@ -176,6 +184,13 @@ fn lines(first: &str, mark: char, headers: &HeaderMap) -> String {
         format!("{mark} {name}: {value}\n")
     };
     format!("{first}\n{}\n", headers.iter().map(header).collect::<String>())
+}
+
+/// The connection that an answer came by, and how long its first byte took.
+fn connection(response: &Response, elapsed: Duration) -> String {
+    let address = response.remote_addr().map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
+    let (host, version) = (response.url().authority(), response.version());
+    format!("{host}: connected to {address}, {version:?}, first byte of the answer after {elapsed:.1?}")
 }
 
 /// Whether the handshake failed with a host that may speak plain HTTP. Nothing was sent yet.

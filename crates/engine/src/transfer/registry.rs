@@ -41,11 +41,14 @@ impl Registry {
 
 /// Tells of requests where the client wants to read it.
 #[derive(Debug)]
-struct HttpLog(Option<ByteOutput>);
+struct HttpLog {
+    to: Option<ByteOutput>,
+    wanted: HttpDebug,
+}
 
-impl Observer for HttpLog {
-    fn tell(&self, text: &str) {
-        match &self.0 {
+impl HttpLog {
+    fn say(&self, text: &str) {
+        match &self.to {
             // A client that does not read as fast loses lines, not time.
             Some(log) => log.offer(text.to_owned().into()),
             None => tracing::info!(target: "transfer::http", "{text}"),
@@ -53,9 +56,24 @@ impl Observer for HttpLog {
     }
 }
 
+impl Observer for HttpLog {
+    fn tell(&self, text: &str) {
+        if self.wanted.requests {
+            self.say(text);
+        }
+    }
+
+    fn trace(&self, text: &str) {
+        if self.wanted.trace {
+            self.say(text);
+        }
+    }
+}
+
 impl Registry {
-    /// Who is told of requests; traces of connections are in the daemon's log, as in containerd.
+    /// Who is told of requests and connections, if anybody wants to know.
     pub(super) fn observer(&self) -> Option<Arc<dyn Observer>> {
-        self.http_debug.requests.then(|| Arc::new(HttpLog(self.log.clone())) as Arc<dyn Observer>)
+        let log = || HttpLog { to: self.log.clone(), wanted: self.http_debug };
+        (self.http_debug != HttpDebug::default()).then(|| Arc::new(log()) as Arc<dyn Observer>)
     }
 }
