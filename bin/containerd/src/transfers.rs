@@ -5,14 +5,14 @@ use crate::{
     snapshotters::Snapshotters,
 };
 use engine::transfer::{Platform, TransferConfig, UnpackTarget, Verifiers};
-use model::{Error, Kind, Result};
+use model::{Error, Result};
 use std::{env, sync::Arc};
 use store::layers::StreamProcessor;
 
 /// The settings of transfers.
 ///
 /// # Errors
-/// `InvalidArgument` for a platform that is none; `NotFound` for a snapshotter that is not there and not optional.
+/// `InvalidArgument` for a platform that is none; `Unimplemented` for types of other things than images; `NotFound` for a snapshotter that is not there and not optional.
 pub(crate) fn settings(
     config: &Config,
     snapshotters: &Snapshotters,
@@ -46,22 +46,25 @@ pub(crate) fn settings(
 fn targets(configured: &[UnpackConfig], snapshotters: &Snapshotters) -> Result<Vec<UnpackTarget>> {
     let mut targets = Vec::new();
     for entry in configured {
-        let UnpackConfig { platform, snapshotter, differ, optional } = entry;
+        let UnpackConfig { platform, snapshotter, differ, config_type, layer_types, optional } = entry;
         let what = || format!("io.containerd.transfer.v1.local: unpack_config of {platform:?}");
         let platform = Platform::parse(platform).map_err(|error| error.context(what()))?;
         let ready = snapshotters.ready.iter().any(|(name, _)| name == snapshotter);
         let missing = if !ready {
-            format!("snapshotter {snapshotter:?} not found")
+            Error::not_found(format!("snapshotter {snapshotter:?} not found"))
         } else if !matches!(differ.as_str(), "" | "walking") {
-            format!("differ {differ:?} not found")
+            Error::not_found(format!("differ {differ:?} not found"))
+        } else if !config_type.is_empty() || !layer_types.is_empty() {
+            // Unpacked as images, their layers would not be what the entry means.
+            Error::unimplemented("config_type and layer_types are not supported: only images are unpacked")
         } else {
             targets.push(UnpackTarget { platform, snapshotter: snapshotter.clone() });
             continue;
         };
         if !optional {
-            return Err(Error::new(Kind::NotFound, format!("{}: {missing}", what())));
+            return Err(missing.context(what()));
         }
-        tracing::debug!(missing, "leaving out an optional unpack_config");
+        tracing::debug!(%missing, "leaving out an optional unpack_config");
     }
     Ok(targets)
 }

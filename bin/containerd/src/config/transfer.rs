@@ -35,6 +35,12 @@ pub(crate) struct UnpackConfig {
     pub(crate) snapshotter: String,
     #[serde(default)]
     pub(crate) differ: String,
+    /// The configurations that it is for; empty: those of images.
+    #[serde(default)]
+    pub(crate) config_type: String,
+    /// What counts as a layer beside those of images.
+    #[serde(default)]
+    pub(crate) layer_types: Vec<String>,
     /// Whether it is left out when the snapshotter is not there.
     #[serde(default)]
     pub(crate) optional: bool,

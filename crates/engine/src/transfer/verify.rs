@@ -1,4 +1,5 @@
-//! Image verifiers: programs of the host that are asked before an image is pulled (`io.containerd.image-verifier`).
+//! Image verifiers: programs of the host that are asked before an image is pulled or imported
+//! (`io.containerd.image-verifier`).
 //!
 //! Each program of a folder, in the order of names, is run with the image's name and digest; its descriptor comes on
 //! standard input. All must exit with 0. What a program writes is bounded, and so is its time.
@@ -42,11 +43,11 @@ impl Default for Verifiers {
 }
 
 impl Transfers {
-    /// Asks the verifiers about image `name`, which is `target`.
+    /// Asks the verifiers about image `name`, which is `target`, before its `pull` or `import`.
     ///
     /// # Errors
-    /// `PermissionDenied` with a verifier's reason; `Unknown` if one gave no judgement: then nothing is pulled either.
-    pub(super) async fn verify(&self, name: &str, target: &Descriptor) -> Result<()> {
+    /// `PermissionDenied` with a verifier's reason; `Unknown` if one gave no judgement: that stops the image as well.
+    pub(super) async fn verify(&self, what: &str, name: &str, target: &Descriptor) -> Result<()> {
         let Some(verifiers) = &self.config.verifiers else { return Ok(()) };
         let digest = &target.digest;
         for program in verifiers.programs()? {
@@ -56,17 +57,17 @@ impl Transfers {
                 Err(Error::new(Kind::DeadlineExceeded, format!("no answer in {:?}", verifiers.timeout)))
             });
             let (code, said) = asked.map_err(|error| {
-                Error::unknown(format!("blocking pull of {name} with digest {digest}: image verifier {shown} failed"))
+                Error::unknown(format!("blocking {what} of {name} with digest {digest}: image verifier {shown} failed"))
                     .caused_by(error)
             })?;
             if code != 0 {
                 let reason = format!("verifier {shown} rejected image (exit code {code}): {said}");
-                tracing::warn!(name, %digest, reason, "image verifier blocked pull");
+                tracing::warn!(name, %digest, reason, "image verifier blocked {what}");
                 return Err(Error::permission_denied(format!(
-                    "image verifier bindir blocked pull of {name} with digest {digest} for reason: {reason}"
+                    "image verifier bindir blocked {what} of {name} with digest {digest} for reason: {reason}"
                 )));
             }
-            tracing::debug!(name, %digest, verifier = shown, said, "image verifier allowed pull");
+            tracing::debug!(name, %digest, verifier = shown, said, "image verifier allowed {what}");
         }
         Ok(())
     }

@@ -16,3 +16,4 @@ mod push;
 #[path = "../../../distribution/tests/support/mod.rs"]
 mod registry;
 mod trouble;
+mod uploads;

@@ -127,6 +127,61 @@ async fn of_an_index_what_was_asked_for_is_taken() {
     assert!(error.to_string().contains("nested"), "{error}");
 }
 
+/// Docker's own documents (schema 2): a list of manifests, and what it lists. They are unpacked as OCI's are, and keep
+/// their types and bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn dockers_images_stay_dockers() {
+    const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    let image = Image::new(vec![Layer::new(&[("a", b"docker")])]);
+    let manifest = String::from_utf8(image.manifest.clone()).unwrap();
+    let manifest = manifest
+        .replace(MANIFEST, DOCKER)
+        .replace(CONFIG, "application/vnd.docker.container.image.v1+json")
+        .replace(LAYER, "application/vnd.docker.image.rootfs.diff.tar.gzip")
+        .into_bytes();
+    let mut entry = descriptor(DOCKER, &manifest);
+    entry["platform"] = json!({"os": "linux", "architecture": "amd64"});
+    let list = json!({"schemaVersion": 2, "mediaType": LIST, "manifests": [entry]}).to_string().into_bytes();
+    let fake = Fake::with(&[("parts", &image)], &[("v1", LIST, &list), ("one", DOCKER, &manifest)]);
+    for (tag, media_type, document) in [("v1", LIST, &list), ("one", DOCKER, &manifest)] {
+        let bed = Bed::new();
+        bed.pull(&fake.reference(tag), "overlayfs").await.unwrap();
+        let target = bed.store.get_image(&bed.scope, &fake.reference(tag)).unwrap().target;
+        assert_eq!((target.media_type.as_str(), target.digest), (media_type, digest(document)));
+        let labels = bed.labels(&digest(&manifest));
+        assert_eq!(labels["containerd.io/gc.ref.content.config"], image.config_digest().as_str());
+        assert_eq!(bed.file("overlayfs", &image.chain()[0], "a").unwrap(), b"docker");
+    }
+}
+
+/// An artifact as version 1.1 of the image spec has it, and what it refers to.
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_are_kept_as_they_are() {
+    let (empty, thing) = (b"{}".to_vec(), b"a signature, perhaps".to_vec());
+    let artifact = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.example.signature",
+        "config": descriptor("application/vnd.oci.empty.v1+json", &empty),
+        "layers": [descriptor("application/vnd.example.signature.v1", &thing)],
+        "subject": descriptor(MANIFEST, b"another image"), "unknown": ["kept"],
+    });
+    let artifact = artifact.to_string().into_bytes();
+    let blob = |bytes: &[u8]| (format!("blobs/{}", digest(bytes)), ("application/octet-stream", bytes.to_vec()));
+    let manifest = |name: &str| (format!("manifests/{name}"), (MANIFEST, artifact.clone()));
+    let documents = [manifest("v1"), manifest(digest(&artifact).as_str()), blob(&empty), blob(&thing)];
+    let fake = Fake::serving(documents.into(), Arc::new(|_: &Asked, _: &[u8]| None));
+    let bed = Bed::new();
+    bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
+    let target = bed.store.get_image(&bed.scope, &fake.reference("v1")).unwrap().target;
+    assert_eq!(target.digest, digest(&artifact));
+    bed.store.collect_garbage().unwrap();
+    for bytes in [&empty, &thing] {
+        assert!(bed.store.blob_info(&bed.scope, &digest(bytes)).is_ok(), "it is held by the artifact");
+    }
+    assert!(bed.store.blob_info(&bed.scope, &digest(b"another image")).is_err(), "what it is about is not part of it");
+    assert!(bed.snapshots("overlayfs").is_empty());
+}
+
 /// Media types that nobody here unpacks: kept where they are only kept, refused by name where they are to be unpacked.
 #[tokio::test(flavor = "multi_thread")]
 async fn layers_that_cannot_be_read_are_kept_or_refused_by_name() {

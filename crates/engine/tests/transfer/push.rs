@@ -2,10 +2,21 @@
 
 use crate::{
     bed::{Bed, host, image_store, registry as registry_of},
+    fake::Fake,
     image::{INDEX, Image, Layer, digest, index},
     registry::{Registry, repository},
+    uploads::Uploads,
 };
 use engine::transfer::{Destination, ImageStore, Platform, ProgressSink, Source};
+use std::{
+    io::{self, Read as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_pushed_can_be_pulled() {
@@ -71,4 +82,83 @@ async fn an_index_is_pushed_without_sending_what_is_there() {
     assert_eq!(target.resolve("v1").await.unwrap().digest, digest(&both));
     bed.push(&name, &there).await.unwrap();
     assert!(bed.push("no-such-image", &there).await.unwrap_err().is_not_found());
+}
+
+/// An image in a store, with one large layer: its name, and the layer.
+async fn stored(bed: &Bed) -> (String, Layer) {
+    let image = Image::new(vec![Layer::random("a", 12 << 20, 7)]);
+    let fake = Fake::start(&[("v1", &image)], |_, _| None);
+    bed.pull(&fake.reference("v1"), "").await.unwrap();
+    (fake.reference("v1"), image.layers[0].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_breaks_goes_on_from_what_the_registry_has() {
+    let bed = Bed::new();
+    let (name, layer) = stored(&bed).await;
+    // Once in the one request that was to be all, once in the middle of a piece of the rest.
+    let registry = Uploads::start(&[3 << 20, 1 << 20], false);
+    bed.push(&name, &registry.reference()).await.unwrap();
+    assert_eq!(registry.content(&format!("blobs/{}", layer.digest())).unwrap(), layer.blob);
+    assert!(registry.content("manifests/v1").is_some());
+    let config = registry.received() - layer.blob.len();
+    assert!(config < 1000, "no byte of the layer was sent twice: {config}");
+    let pieces: Vec<String> = registry.asked().into_iter().filter(|asked| asked.starts_with("PATCH")).collect();
+    let (first, second, piece) = (3 << 20, 4 << 20, 4 << 20);
+    assert_eq!(pieces[0], format!("PATCH {first}-{}", first + piece - 1));
+    assert_eq!(pieces[1], format!("PATCH {second}-{}", second + piece - 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_the_registry_has_lost_begins_anew() {
+    let bed = Bed::new();
+    let (name, layer) = stored(&bed).await;
+    let registry = Uploads::start(&[3 << 20], true);
+    bed.push(&name, &registry.reference()).await.unwrap();
+    assert_eq!(registry.content(&format!("blobs/{}", layer.digest())).unwrap(), layer.blob);
+    assert_eq!(registry.asked().iter().filter(|asked| *asked == "POST").count(), 3, "two for the layer, one else");
+    // One that loses it again and again is given up.
+    let registry = Uploads::start(&[1 << 20; 20], true);
+    let error = bed.push(&name, &registry.reference()).await.unwrap_err();
+    assert!(error.to_string().contains(layer.digest().as_str()), "{error}");
+    assert!(registry.content("manifests/v1").is_none());
+}
+
+/// Debian's docker-registry drops an upload whose connection broke.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_to_a_registry_breaks_in_the_middle_of_an_upload() {
+    let bed = Bed::new();
+    let (name, layer) = stored(&bed).await;
+    let registry = Registry::start("", "");
+    let (address, broken) = breaking_once(&registry.address, 3 << 20);
+    bed.push(&name, &format!("{address}/app:v1")).await.unwrap();
+    assert!(broken.load(Ordering::SeqCst));
+    assert!(repository(&registry.address, "app").has_blob(&layer.digest()).await.unwrap());
+}
+
+/// A way to `upstream` that breaks the first connection that has carried `bytes` to it; whether it has.
+fn breaking_once(upstream: &str, bytes: u64) -> (String, Arc<AtomicBool>) {
+    let (listener, upstream) = (TcpListener::bind("127.0.0.1:0").unwrap(), upstream.to_owned());
+    let address = listener.local_addr().unwrap().to_string();
+    let broken = Arc::new(AtomicBool::new(false));
+    let shared = Arc::clone(&broken);
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let (server, broken) = (TcpStream::connect(&upstream).unwrap(), Arc::clone(&shared));
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || {
+                // Whichever end closes ends the other.
+                let carried = io::copy(&mut (&from).take(bytes), &mut &to).unwrap_or(0);
+                if carried == bytes && broken.swap(true, Ordering::SeqCst) {
+                    let _ = io::copy(&mut &from, &mut &to);
+                }
+                let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            });
+            thread::spawn(move || {
+                let _ = io::copy(&mut &server, &mut &client);
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    (address, broken)
 }

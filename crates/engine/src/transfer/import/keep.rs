@@ -1,7 +1,8 @@
 //! Blobs and documents into the store, held by the transfer's lease.
 
+use crate::transfer::unpack::label_blocking;
 use client::{Written, archive::Place};
-use model::{Digest, Error, FieldMask, Labels, Resource, Result, Scope};
+use model::{Digest, Error, Labels, Resource, Result, Scope};
 use store::{ContentWriter, Store, WriterOptions};
 
 /// Writes on behalf of one import. Blocks on the disk.
@@ -65,12 +66,7 @@ impl Keeper {
     }
 
     fn label(&self, digest: &Digest, labels: &Labels) -> Result<()> {
-        let has = self.store.blob_info(&self.scope, digest)?.labels;
-        if labels.iter().all(|(key, value)| has.get(key) == Some(value)) {
-            return Ok(());
-        }
-        let mask = FieldMask(labels.keys().map(|key| format!("labels.{key}")).collect());
-        self.store.update_blob(&self.scope, digest, labels.clone(), &mask).map(drop)
+        label_blocking(&self.store, &self.scope, digest, labels)
     }
 }
 

@@ -13,8 +13,9 @@ mod keep;
 mod plan;
 mod read;
 
-use super::{ImageStore, ImportStream, ProgressSink, Tracker, Transfers, unpack::Job};
+use super::{ImageStore, ImportStream, ProgressSink, Tracker, Transfers, image_store::REF_SOURCE, unpack::Job};
 use crate::tasks::blocking;
+use client::oci::Descriptor;
 use keep::Keeper;
 use model::{Result, Scope};
 use plan::{Plan, Unpackable};
@@ -29,7 +30,7 @@ impl Transfers {
     ///
     /// # Errors
     /// `InvalidArgument` for something that is no image archive, `NotFound` for a blob that it lacks; else the
-    /// store's.
+    /// verifiers' or the store's.
     pub(super) async fn import(
         &self,
         scope: &Scope,
@@ -49,6 +50,14 @@ impl Transfers {
             Ok((to, plan))
         };
         let (to, plan) = self.threads.run("import", work).await?;
+        let named = records(&plan, &to);
+        for (store, target) in &named {
+            let mut shown = target.clone();
+            shown.annotations.remove(REF_SOURCE);
+            for (name, _) in store.records(target)? {
+                self.verify("import", &name, &shown).await?;
+            }
+        }
         let tracker = Arc::new(Tracker::new(progress, &to.name, "importing"));
         for image in &plan.images {
             self.unpack_stored(scope, image, &to, &tracker).await?;
@@ -56,11 +65,8 @@ impl Transfers {
         drop(tracker);
         let (keeper, progress) = (Keeper { store: self.store.clone(), scope: scope.clone() }, progress.clone());
         blocking(move || {
-            // Prefixes are for what the index lists.
-            let references = to.references.iter().filter(|reference| !reference.is_prefix).cloned().collect();
-            let whole = ImageStore { references, ..to.clone() };
-            for (at, target) in plan.named.into_iter().enumerate() {
-                match if at == 0 { &whole } else { &to }.save(&keeper.store, &keeper.scope, &target) {
+            for (store, target) in named {
+                match store.save(&keeper.store, &keeper.scope, &target) {
                     Ok(images) => images.iter().for_each(|image| progress.about("saved", &image.name, &target)),
                     // It has no name: kept as part of another image, or not at all.
                     Err(error) if error.is_not_found() => {
@@ -96,4 +102,12 @@ impl Transfers {
         };
         job.run().await.map(drop)
     }
+}
+
+/// What gets names, each with how it is named: prefixes are for what the index lists, not for the index itself.
+fn records(plan: &Plan, to: &ImageStore) -> Vec<(ImageStore, Descriptor)> {
+    let references = to.references.iter().filter(|reference| !reference.is_prefix).cloned().collect();
+    let whole = ImageStore { references, ..to.clone() };
+    let by = |at| if at == 0 { whole.clone() } else { to.clone() };
+    plan.named.iter().enumerate().map(|(at, target)| (by(at), target.clone())).collect()
 }

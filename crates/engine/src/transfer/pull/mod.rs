@@ -55,7 +55,7 @@ impl Transfers {
         let repository = Arc::new(self.repository(&reference, from)?);
         let target = resolve(&repository, &reference).await;
         let target = target.map_err(|error| error.context("failed to resolve image"))?;
-        self.verify(&from.reference, &target).await?;
+        self.verify("pull", &from.reference, &target).await?;
         self.config.check_wishes(&to.unpacks)?;
         progress.say(format!("Pulling from {}", from.what()));
         progress.about("fetching image content", &from.reference, &target);

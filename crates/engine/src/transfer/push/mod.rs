@@ -174,29 +174,40 @@ impl Push {
 
     /// Pushes a blob, unless the registry has it.
     async fn blob(&self, blob: &Descriptor, from: Option<String>) -> Result<()> {
-        let mut upload = match self.repository.upload(&blob.digest, from.as_deref()).await? {
-            Mounted::Present => {
-                self.tracker.exists(blob);
-                return Ok(());
+        let mut lost = None;
+        for _ in 0..ATTEMPTS {
+            let mut upload = match self.repository.upload(&blob.digest, from.as_deref()).await? {
+                Mounted::Present => {
+                    self.tracker.exists(blob);
+                    return Ok(());
+                }
+                Mounted::Upload(upload) => upload,
+            };
+            match self.send(blob, &mut upload).await? {
+                None => {
+                    self.tracker.complete(blob);
+                    return Ok(());
+                }
+                // Some registries drop an upload that broke: anew.
+                broken => lost = broken,
             }
-            Mounted::Upload(upload) => upload,
-        };
-        self.send(blob, &mut upload).await?;
-        self.tracker.complete(blob);
-        Ok(())
+        }
+        Err(lost.unwrap_or_else(|| Error::internal("no attempt was made")))
     }
 
-    /// Sends a blob's bytes, in one request, or the rest after one that broke.
-    async fn send(&self, blob: &Descriptor, upload: &mut Upload<'_>) -> Result<()> {
+    /// Sends a blob's bytes, in one request, or the rest after one that broke. Returns what broke an upload of which
+    /// the registry then knew nothing any more.
+    async fn send(&self, blob: &Descriptor, upload: &mut Upload<'_>) -> Result<Option<Error>> {
         let mut failure = None;
         for _ in 0..ATTEMPTS {
             let sent = self.send_from(blob, upload).await;
-            let Err(error) = sent else { return Ok(()) };
+            let Err(error) = sent else { return Ok(None) };
             tracing::debug!(digest = %blob.digest, %error, "an upload broke");
-            failure = Some(error);
-            // What it has got; a registry that does not tell has lost it.
-            if upload.status().await.is_err() {
-                break;
+            // What it has got.
+            match upload.status().await {
+                Ok(_) => failure = Some(error),
+                Err(status) if status.is_not_found() => return Ok(Some(error)),
+                Err(_) => return Err(error),
             }
         }
         Err(failure.unwrap_or_else(|| Error::internal("no attempt was made")))

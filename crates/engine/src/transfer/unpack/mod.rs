@@ -164,13 +164,15 @@ impl Job {
 /// Gives blob `digest` the `labels`, beside what it has.
 pub(crate) async fn label(store: &Store, scope: &Scope, digest: &Digest, labels: Labels) -> Result<()> {
     let (store, scope, digest) = (store.clone(), scope.clone(), digest.clone());
-    crate::tasks::blocking(move || {
-        let has = store.blob_info(&scope, &digest)?.labels;
-        if labels.iter().all(|(key, value)| has.get(key) == Some(value)) {
-            return Ok(());
-        }
-        let mask = FieldMask(labels.keys().map(|key| format!("labels.{key}")).collect());
-        store.update_blob(&scope, &digest, labels, &mask).map(drop)
-    })
-    .await
+    crate::tasks::blocking(move || label_blocking(&store, &scope, &digest, &labels)).await
+}
+
+/// The same from a thread that may block.
+pub(crate) fn label_blocking(store: &Store, scope: &Scope, digest: &Digest, labels: &Labels) -> Result<()> {
+    let has = store.blob_info(scope, digest)?.labels;
+    if labels.iter().all(|(key, value)| has.get(key) == Some(value)) {
+        return Ok(());
+    }
+    let mask = FieldMask(labels.keys().map(|key| format!("labels.{key}")).collect());
+    store.update_blob(scope, digest, labels.clone(), &mask).map(drop)
 }
