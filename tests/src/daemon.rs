@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::api::Api;
+use crate::ctr::Output;
 use crate::leaks::Traces;
 use crate::{Ctr, Impl, PATIENCE};
 
@@ -71,6 +72,23 @@ impl Daemon {
     #[must_use]
     pub fn unprivileged(which: Impl) -> Self {
         Self::set_up(which, which, TESTING, None, &["unshare", "--user", "--map-root-user", "--mount"])
+    }
+
+    /// [`Daemon::start`] in a mount namespace with an empty `/run`: Go's ctr has pipes there that no flag moves.
+    #[must_use]
+    pub fn apart(which: Impl) -> Self {
+        let own_run = &["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$0\" \"$@\""];
+        Self::set_up(which, which, TESTING, None, own_run)
+    }
+
+    /// Runs a line of ctr in the daemon's mount namespace.
+    #[must_use]
+    pub fn ctr_beside(&self, which: Impl, line: &str) -> Output {
+        let command = self.ctr(which).command(line);
+        let mut beside = Command::new("nsenter");
+        beside.args(["--mount", "--target", &self.pid().to_string()]).arg(command.get_program());
+        beside.args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        crate::ctr::output(beside.spawn().expect("start nsenter(1)"), b"")
     }
 
     fn set_up(which: Impl, shim: Impl, settings: &str, root: Option<&Path>, launcher: &'static [&str]) -> Self {

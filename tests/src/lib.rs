@@ -26,6 +26,7 @@ pub mod programs;
 pub mod raw;
 pub mod registry;
 pub mod steps;
+pub mod tokens;
 pub mod vm;
 
 pub use bed::{Bed, Row};
@@ -33,6 +34,7 @@ pub use ctr::Ctr;
 pub use daemon::Daemon;
 pub use programs::Impl;
 pub use registry::Registry;
+pub use tokens::Tokens;
 
 use std::time::{Duration, Instant};
 

@@ -53,3 +53,16 @@ fn socket_path_too_long() {
         assert!(printed.contains(&name), "{which:?}: {printed}");
     }
 }
+
+/// Go containerd would take other layers than those of images; ours says that it does not.
+#[test]
+fn unpacking_of_what_is_no_image() {
+    let entry = "[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]\nplatform = 'linux'\n\
+        snapshotter = 'native'\n";
+    for more in ["config_type = 'application/vnd.example.model'", "layer_types = ['application/vnd.example.weights']"] {
+        let printed = refused(Impl::Ours, &format!("{DIRS}[grpc]\naddress = 'DIR/c.sock'\n{entry}{more}\n"));
+        assert!(printed.contains("unpack_config") && printed.contains("config_type and layer_types"), "{printed}");
+    }
+    let printed = refused(Impl::Ours, &format!("{DIRS}[grpc]\naddress = 'DIR/c.sock'\n{entry}differ = 'nonesuch'\n"));
+    assert!(printed.contains("nonesuch"), "{printed}");
+}

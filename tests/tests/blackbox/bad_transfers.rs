@@ -16,6 +16,7 @@ use tonic::{Code, Status, Streaming};
 matrix! { wire:
     unknown_streams, unknown_types, ends_that_do_not_fit, an_image_without_a_name, prefixes_are_not_exported,
     ids_are_unique, a_stream_must_be_named, progress_is_told, windows_are_kept,
+    unclaimed_streams_go_with_their_lease,
 }
 
 fn any<M: Message + Name>(message: &M) -> Any {
@@ -203,4 +204,20 @@ fn windows_are_kept(bed: &mut Bed) {
     transfer.abort();
     drop(archive);
     tests::eventually("the lease to go", || bed.ctr().names("leases ls").is_empty());
+}
+
+fn unclaimed_streams_go_with_their_lease(bed: &mut Bed) {
+    let mut api = bed.api();
+    api.hold_lease("short");
+    let held = named(&api, "held");
+    api.set_lease(None);
+    let free = named(&api, "free");
+    bed.ctr().ok("leases rm --sync short");
+    let mut replies = held.replies;
+    api.block_on(async { while let Ok(Some(_)) = replies.message().await {} });
+    drop(held.messages);
+    // One without a lease lives as long as its connection.
+    let refused = open(&api, any(&StreamInit { id: "free".to_owned() })).map(drop).unwrap_err();
+    assert!(refused.message().contains("already exists"), "{refused:?}");
+    drop(free);
 }

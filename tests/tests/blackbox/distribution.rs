@@ -12,6 +12,7 @@ use tests::{Bed, Ctr, Impl, Registry, matrix};
 
 matrix! { storage:
     push_and_pull, push_and_pull_by_ctr_itself, passwords, content_fetch, single_objects, platforms, uncompressed,
+    converted_for_a_platform,
     a_mirror_of_a_hosts_directory, what_is_not_there, an_interrupted_fetch_goes_on, layers_compressed_on_their_way_in,
 }
 
@@ -203,6 +204,18 @@ fn uncompressed(bed: &mut Bed) {
     ctr.ok(&format!("images rm --sync {image}"));
     assert!(ctr.ok("images check").contains("complete (4/4)"));
     assert!(ctr.names("leases ls").is_empty());
+}
+
+fn converted_for_a_platform(bed: &mut Bed) {
+    let ctr = bed.ctr();
+    let (archive, [amd64, _]) = two_platforms(bed);
+    ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
+    ctr.ok("images convert --platform linux/arm64 --uncompress example.com/two/platforms:1 example.com/arm64:1");
+    let row = ctr.ok("images ls name==example.com/arm64:1");
+    assert!(row.contains("linux/arm64") && !row.contains("linux/amd64"), "{row}");
+    ctr.ok("images rm --sync example.com/two/platforms:1");
+    assert!(!ctr.names("content ls").contains(&amd64), "the other one was left out");
+    assert_eq!(ctr.names("images ls"), ["example.com/arm64:1"]);
 }
 
 fn a_mirror_of_a_hosts_directory(bed: &mut Bed) {

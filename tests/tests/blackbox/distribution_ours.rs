@@ -1,7 +1,12 @@
 //! What our ctr has beyond Go's where registries are concerned, on either daemon.
 
 use std::fs;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
@@ -13,6 +18,9 @@ rows!(docker_credentials: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours))
 rows!(a_password_on_the_terminal: our_ctr(Ours Ours Ours));
 rows!(hosts_are_checked: our_ctr(Ours Ours Ours));
 rows!(progress_goes_to_stderr: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
+rows!(a_credential_helper: our_ctr(Ours Ours Ours));
+rows!(a_proxy_of_the_environment: our_ctr(Ours Ours Ours));
+rows!(connections_are_traced: our_ctr(Ours Ours Ours));
 rows!(flags_beyond_transfer: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
 
 fn recompressed(bed: &mut Bed) {
@@ -65,6 +73,93 @@ fn docker_credentials(bed: &mut Bed) {
     fs::write(dir.join("config.json"), "{").unwrap();
     let (done, _, stderr) = run(ctr.command(&format!("images pull {remote}")).env("DOCKER_CONFIG", &dir));
     assert!(!done && stderr.contains("config.json"), "{stderr}");
+}
+
+fn a_credential_helper(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::guarded());
+    let (remote, dir) = (registry.name("by/helper:1"), bed.daemon.dir().join("helped"));
+    fs::create_dir_all(&dir).unwrap();
+    // As docker-credential-pass and its like: the host comes on standard input.
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = get ] && [ \"$(cat)\" = {} ] || {{ echo credentials not found; exit 1; }}\n\
+         echo '{{\"Username\": \"{}\", \"Secret\": \"{}\"}}'\n",
+        registry.address(),
+        USER.0,
+        USER.1
+    );
+    let program = dir.join("docker-credential-tests");
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.join("config.json"), json!({ "credHelpers": { registry.address(): "tests" } }).to_string()).unwrap();
+    let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
+    for local in ["", "--local"] {
+        for line in [format!("images push {local} {remote} {image}"), format!("images pull {local} {remote}")] {
+            let (done, _, stderr) = run(ctr.command(&line).env("DOCKER_CONFIG", &dir).env("PATH", &path));
+            assert!(done && !stderr.contains(USER.1), "{line}: {stderr}");
+        }
+    }
+}
+
+/// A proxy in front of `registry`; what it was asked first on each connection.
+fn proxy(registry: &Registry) -> (String, Arc<Mutex<Vec<String>>>) {
+    let (listener, upstream) = (TcpListener::bind("127.0.0.1:0").unwrap(), registry.address().to_owned());
+    let (address, asked) = (listener.local_addr().unwrap().to_string(), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&asked);
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let (upstream, seen) = (TcpStream::connect(&upstream).unwrap(), Arc::clone(&seen));
+            let (from, to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            thread::spawn(move || {
+                let (mut from, mut first) = (BufReader::new(from), String::new());
+                if from.read_line(&mut first).is_ok() {
+                    seen.lock().unwrap().push(first.clone());
+                    // The registry understands whole URLs as well.
+                    let _ = (&to).write_all(first.as_bytes()).and_then(|()| io::copy(&mut from, &mut &to));
+                }
+                let _ = to.shutdown(Shutdown::Write);
+            });
+            thread::spawn(move || {
+                let _ = io::copy(&mut &upstream, &mut &client);
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    (address, asked)
+}
+
+fn a_proxy_of_the_environment(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    ctr.ok(&format!("images push {} {image}", registry.name("app:1")));
+    let (address, asked) = proxy(&registry);
+    let mut pull = ctr.command("images pull --local --plain-http registry.invalid/app:1");
+    let (done, _, stderr) = run(pull.env("http_proxy", format!("http://{address}")));
+    assert!(done, "{stderr}");
+    let asked = asked.lock().unwrap().clone();
+    assert!(asked.iter().all(|line| line.contains(" http://registry.invalid/v2/")), "{asked:?}");
+    // Nobody is asked about what is on this machine, nor about what is excepted.
+    for (reference, except) in [(registry.name("app:1"), ""), ("registry.invalid/app:1".to_owned(), "registry.invalid")]
+    {
+        let mut pull = ctr.command(&format!("images pull --local --plain-http {reference}"));
+        pull.env("http_proxy", "http://127.0.0.1:1").env("no_proxy", except);
+        let (done, _, stderr) = run(&mut pull);
+        assert_eq!(done, except.is_empty(), "{stderr}");
+    }
+}
+
+fn connections_are_traced(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let remote = registry.name("traced:1");
+    ctr.ok(&format!("images push {remote} {image}"));
+    let connected = format!("connected to {}", registry.address());
+    for local in ["", "--local"] {
+        let told = ctr.run(&format!("images pull {local} --http-trace {remote}"));
+        assert!(told.code == 0 && told.stderr.contains(&connected), "{told:?}");
+        assert!(!told.stderr.contains("manifests/1"), "requests are not told: {told:?}");
+        let told = ctr.run(&format!("images pull {local} --http-dump {remote}"));
+        assert!(told.stderr.contains("manifests/1") && !told.stderr.contains(&connected), "{told:?}");
+        let told = ctr.run(&format!("images pull {local} --http-trace --plain-http localhost.invalid/a:1"));
+        assert!(told.code != 0 && told.stderr.contains("looking up localhost.invalid"), "{told:?}");
+    }
 }
 
 fn a_password_on_the_terminal(bed: &mut Bed) {

@@ -20,6 +20,8 @@ mod content;
 mod crash;
 mod distribution;
 mod distribution_ours;
+mod distribution_private;
+mod distribution_verified;
 mod docker;
 mod events;
 mod full_disk;
