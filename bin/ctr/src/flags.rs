@@ -68,6 +68,20 @@ impl RuntimeFlags {
     }
 }
 
+/// Labels to change.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LabelArgs {
+    /// Labels to set; an empty value clears one
+    #[arg(value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+}
+
+impl LabelArgs {
+    pub(crate) fn get(&self) -> Labels {
+        labels(&self.labels)
+    }
+}
+
 /// `key=value` each; a mere `key` is `true`.
 pub(crate) fn labels(texts: &[String]) -> Labels {
     let split = |text: &String| match text.split_once('=') {
@@ -83,6 +97,11 @@ pub(crate) fn joined(labels: impl IntoIterator<Item = (impl AsRef<str>, impl AsR
         labels.into_iter().map(|(key, value)| format!("{}={}", key.as_ref(), value.as_ref())).collect();
     pairs.sort();
     pairs.join(",")
+}
+
+/// The same for a column of a table, which must not be empty.
+pub(crate) fn joined_or_dash(labels: &Labels) -> String {
+    if labels.is_empty() { "-".to_owned() } else { joined(labels) }
 }
 
 /// An argument that must be there.

@@ -40,4 +40,6 @@ pub use reply::{Reply, error_of};
 pub use services::Service;
 pub use unique::part as unique_part;
 pub use unpack::Unpacker;
-pub use wire::{any, any_to_wire, decode_all, descriptor_from_wire, descriptor_to_wire, timestamp_from_wire};
+pub use wire::{
+    any, any_to_wire, decode_all, descriptor_from_wire, descriptor_to_wire, label_mask, timestamp_from_wire,
+};

@@ -1,7 +1,7 @@
 //! Conversions between wire messages and what this crate and its callers speak.
 
 use crate::oci::Descriptor;
-use model::{Digest, Error, Result, Timestamp};
+use model::{Digest, Error, Labels, Result, Timestamp};
 use proto::api::containerd::types;
 
 /// A descriptor as messages carry it: without platform and URLs.
@@ -23,6 +23,11 @@ pub fn descriptor_from_wire(descriptor: types::Descriptor) -> Result<Descriptor>
         annotations: descriptor.annotations,
         ..Descriptor::default()
     })
+}
+
+/// The mask of an update that sets these labels and leaves all others alone; an empty value removes one.
+pub fn label_mask(labels: &Labels) -> prost_types::FieldMask {
+    prost_types::FieldMask { paths: labels.keys().map(|key| format!("labels.{key}")).collect() }
 }
 
 /// A point in time from a message; the epoch if it is missing.

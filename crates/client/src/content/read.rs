@@ -73,10 +73,10 @@ impl Client {
         if labels.is_empty() {
             return self.blob_info(digest).await;
         }
-        let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
+        let update_mask = Some(crate::label_mask(&labels));
         let labels = labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let info = Info { digest: digest.to_string(), labels, ..Info::default() };
-        let request = UpdateRequest { info: Some(info), update_mask: Some(prost_types::FieldMask { paths }) };
+        let request = UpdateRequest { info: Some(info), update_mask };
         let reply = self.content().update(request).await.reply()?;
         reply.info.ok_or_else(|| Error::internal(format!("content {digest}: the daemon's answer has no info")))
     }

@@ -3,10 +3,10 @@
 use crate::container;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::flags::{joined, labels};
+use crate::flags::{LabelArgs, joined};
 use crate::output::line;
 use clap::Args;
-use client::Reply as _;
+use client::{Reply as _, label_mask};
 use proto::api::containerd::services::containers::v1::{Container, UpdateContainerRequest};
 
 /// Flags of `ctr containers label`.
@@ -14,21 +14,19 @@ use proto::api::containerd::services::containers::v1::{Container, UpdateContaine
 pub(crate) struct Label {
     /// The container
     container: String,
-    /// Labels to set; an empty value clears one
-    #[arg(value_name = "KEY=VALUE")]
-    labels: Vec<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 }
 
 impl Label {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        let labels = labels(&self.labels);
+        let labels = self.labels.get();
         if labels.is_empty() {
             return line(joined(&container::load(&client, &self.container).await?.labels));
         }
-        let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
+        let update_mask = Some(label_mask(&labels));
         let container = Container { id: self.container, labels, ..Container::default() };
-        let update_mask = Some(prost_types::FieldMask { paths });
         let request = UpdateContainerRequest { container: Some(container), update_mask };
         let updated = client.containers().update(request).await.reply()?.container.unwrap_or_default();
         line(joined(&updated.labels))

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::flags::{joined, labels};
+use crate::flags::{LabelArgs, joined};
 use crate::output::line;
 use clap::Args;
 use model::Digest;
@@ -12,16 +12,15 @@ use model::Digest;
 pub(crate) struct Label {
     /// The blob
     digest: String,
-    /// Labels to set; an empty value clears one
-    #[arg(value_name = "KEY=VALUE")]
-    labels: Vec<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 }
 
 impl Label {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let digest: Digest = self.digest.parse()?;
         let client = context.connect().await?;
-        let info = client.label_blob(&digest, labels(&self.labels)).await?;
+        let info = client.label_blob(&digest, self.labels.get()).await?;
         line(joined(&info.labels))
     }
 }

@@ -3,7 +3,7 @@
 use crate::commands::listing::Listing;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::flags::joined;
+use crate::flags::joined_or_dash;
 use crate::output::{Table, age, human_size, timestamp_nanos};
 use clap::Args;
 use client::{Client, Reply as _, error_of};
@@ -33,7 +33,7 @@ impl List {
                 let mut table = Table::tabbed();
                 table.line("DIGEST\tSIZE\tAGE\tLABELS");
                 for blob in blobs {
-                    let labels = if blob.labels.is_empty() { "-".to_owned() } else { joined(&blob.labels) };
+                    let labels = joined_or_dash(&blob.labels);
                     let size = human_size(u64::try_from(blob.size).unwrap_or(0));
                     table.line(format!("{}\t{size}\t{}\t{labels}", blob.digest, age(blob.created_at.as_ref())));
                 }

@@ -3,7 +3,7 @@
 use crate::commands::listing::Listing;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::flags::joined;
+use crate::flags::joined_or_dash;
 use crate::output::{Table, rfc3339_local, timestamp_nanos};
 use clap::Args;
 use client::Reply as _;
@@ -36,7 +36,7 @@ impl List {
                 let mut table = Table::narrow();
                 table.row(["ID", "CREATED AT", "LABELS"]);
                 for lease in leases {
-                    let labels = if lease.labels.is_empty() { "-".to_owned() } else { joined(&lease.labels) };
+                    let labels = joined_or_dash(&lease.labels);
                     table.row([&lease.id, &rfc3339_local(lease.created_at.as_ref()), &labels]);
                 }
                 table

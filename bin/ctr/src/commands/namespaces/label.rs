@@ -2,9 +2,9 @@
 
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::flags::labels;
+use crate::flags::LabelArgs;
 use clap::Args;
-use client::Reply as _;
+use client::{Reply as _, label_mask};
 use proto::api::containerd::services::namespaces::v1::{Namespace, UpdateNamespaceRequest};
 
 /// Flags of `ctr namespaces label`.
@@ -12,18 +12,17 @@ use proto::api::containerd::services::namespaces::v1::{Namespace, UpdateNamespac
 pub(crate) struct Label {
     /// The namespace
     name: String,
-    /// Labels to set; an empty value clears one
-    #[arg(value_name = "KEY=VALUE")]
-    labels: Vec<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 }
 
 impl Label {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        for (key, value) in labels(&self.labels) {
-            let paths = vec![format!("labels.{key}")];
-            let namespace = Namespace { name: self.name.clone(), labels: [(key, value)].into() };
-            let update_mask = Some(prost_types::FieldMask { paths });
+        for (key, value) in self.labels.get() {
+            let labels = [(key, value)].into();
+            let update_mask = Some(label_mask(&labels));
+            let namespace = Namespace { name: self.name.clone(), labels };
             client
                 .namespaces()
                 .update(UpdateNamespaceRequest { namespace: Some(namespace), update_mask })

@@ -2,10 +2,10 @@
 
 use super::Target;
 use crate::failure::Outcome;
-use crate::flags::{joined, labels};
+use crate::flags::{LabelArgs, joined};
 use crate::output::line;
 use clap::Args;
-use client::Reply as _;
+use client::{Reply as _, label_mask};
 use proto::api::containerd::services::snapshots::v1::{Info, UpdateSnapshotRequest};
 
 /// Flags of `ctr snapshots label`.
@@ -13,23 +13,22 @@ use proto::api::containerd::services::snapshots::v1::{Info, UpdateSnapshotReques
 pub(crate) struct Label {
     /// The snapshot
     name: String,
-    /// Labels to set; an empty value clears one
-    #[arg(value_name = "KEY=VALUE")]
-    labels: Vec<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 }
 
 impl Label {
     pub(super) async fn run(self, target: &Target) -> Outcome {
-        let labels = labels(&self.labels);
+        let labels = self.labels.get();
         if labels.is_empty() {
             return line(joined(&target.client.snapshot_info(&target.snapshotter, &self.name).await?.labels));
         }
-        let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
+        let update_mask = Some(label_mask(&labels));
         let labels = labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let request = UpdateSnapshotRequest {
             snapshotter: target.snapshotter.clone(),
             info: Some(Info { name: self.name, labels, ..Info::default() }),
-            update_mask: Some(prost_types::FieldMask { paths }),
+            update_mask,
         };
         let updated = target.client.snapshots().update(request).await.reply()?.info.unwrap_or_default();
         line(joined(&updated.labels))
