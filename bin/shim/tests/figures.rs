@@ -7,6 +7,7 @@
 
 mod support;
 
+use proto::shim::containerd::task::v3::ShutdownRequest;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,93 +15,90 @@ use support::World;
 
 const ROUNDS: usize = 60;
 
-/// Runs `work` and adds its time to `times`.
-fn timed<T>(times: &mut Vec<Duration>, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let result = work();
-    times.push(start.elapsed());
-    result
+/// The times of steps, by name, in the order in which they were first taken.
+#[derive(Default)]
+struct Steps(Vec<(&'static str, Vec<Duration>)>);
+
+impl Steps {
+    /// Runs `work` and adds its time to those of `step`.
+    fn timed<T>(&mut self, step: &'static str, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        let took = start.elapsed();
+        match self.0.iter_mut().find(|(name, _)| *name == step) {
+            Some((_, times)) => times.push(took),
+            None => self.0.push((step, vec![took])),
+        }
+        result
+    }
+
+    /// The median in milliseconds; none of a step that was not taken.
+    fn median(&self, step: &str) -> Option<f64> {
+        let (_, times) = self.0.iter().find(|(name, _)| *name == step)?;
+        let mut times = times.clone();
+        times.sort_unstable();
+        Some(times[times.len() / 2].as_secs_f64() * 1000.0)
+    }
 }
 
-fn median(times: &mut [Duration]) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64() * 1000.0
-}
-
+/// Each step through the shim, and the same calls of runc made by hand, which are not ours, taking turns.
 #[test]
 #[ignore = "a measurement"]
 fn time_of_each_step() {
     let mut world = World::new();
-    let steps = ["start action", "create", "start", "wait", "delete", "shutdown"];
-    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
+    let (mut ours, mut bare) = (Steps::default(), Steps::default());
     for round in 0..ROUNDS {
-        let id = format!("f{round}");
-        let mut shim = timed(&mut times[0], || world.shim(&id, &["/bin/true"], |_| ()));
-        timed(&mut times[1], || shim.create());
-        timed(&mut times[2], || shim.start_process(""));
-        assert_eq!(timed(&mut times[3], || shim.wait("")), 0);
-        timed(&mut times[4], || shim.delete(""));
-        timed(&mut times[5], || shim.shutdown());
+        through_the_shim(&mut world, &format!("f{round}"), &mut ours);
+        by_hand(&world, &format!("r{round}"), &mut bare);
     }
-    let mut total = 0.0;
-    for (step, times) in steps.iter().zip(&mut times) {
-        let milliseconds = median(times);
-        total += milliseconds;
-        println!("{step:>14} {milliseconds:7.2} ms");
+    println!("| step | with the shim | bare runc | what is not runc |\n|---|--:|--:|--:|");
+    let mut sum = 0.0;
+    for (step, _) in &ours.0 {
+        let (with, without) = (ours.median(step).unwrap(), bare.median(step));
+        let rest = with - without.unwrap_or_default();
+        sum += rest;
+        let without = without.map_or_else(String::new, |time| format!("{time:.1}"));
+        println!("| {step} | {with:.1} | {without} | {rest:.1} |");
     }
-    println!("{:>14} {total:7.2} ms", "all");
+    println!("| all | | | {sum:.1} |");
 }
 
-/// The same calls of runc, made by hand: what is not ours.
-#[test]
-#[ignore = "a measurement"]
-fn time_of_bare_runc() {
-    let world = World::new();
-    let steps = ["create", "start", "delete", "run"];
-    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
-    for round in 0..ROUNDS {
-        let id = format!("r{round}");
-        let bundle = world.bundle(&id, &["/bin/true"], |spec| {
-            spec["root"]["path"] = world.path("rootfs").to_string_lossy().into_owned().into();
-        });
-        let runc = |arguments: &[&str]| {
-            let mut command = Command::new("runc");
-            command.arg("--root").arg(world.path("runc")).args(arguments).current_dir(&bundle);
-            let null = || Stdio::null();
-            assert!(command.stdin(null()).stdout(null()).stderr(null()).status().unwrap().success());
-        };
-        timed(&mut times[0], || runc(&["create", "--pid-file", "pid", &id]));
-        timed(&mut times[1], || runc(&["start", &id]));
-        std::thread::sleep(Duration::from_millis(20));
-        timed(&mut times[2], || runc(&["delete", &id]));
-        timed(&mut times[3], || runc(&["run", &id]));
-    }
-    for (step, times) in steps.iter().zip(&mut times) {
-        println!("{:>14} {:7.2} ms", format!("runc {step}"), median(times));
-    }
-}
-
-#[test]
-#[ignore = "a measurement"]
-fn time_of_an_exec() {
-    let mut world = World::new();
-    let mut shim = world.shim("x", &["/bin/sleep", "1000"], |_| ());
-    shim.create();
-    shim.start_process("");
-    let mut times = Vec::new();
-    for round in 0..ROUNDS {
-        let exec = format!("e{round}");
-        timed(&mut times, || {
-            shim.exec(&exec, &["/bin/true"]);
-            shim.wait(&exec);
-            shim.delete(&exec);
-        });
-    }
-    println!("{:>14} {:7.2} ms", "exec", median(&mut times));
+fn through_the_shim(world: &mut World, id: &str, steps: &mut Steps) {
+    let mut shim = steps.timed("shim start", || world.shim(id, &["/bin/sleep", "1000"], |_| ()));
+    steps.timed("create", || shim.create());
+    steps.timed("start", || shim.start_process(""));
+    steps.timed("exec", || shim.exec("e", &["/bin/true"]));
+    assert_eq!(steps.timed("wait for the exec", || shim.wait("e")), 0);
+    steps.timed("delete the exec", || shim.delete("e"));
     shim.kill("", 9).unwrap();
     shim.wait("");
-    shim.delete("");
-    shim.shutdown();
+    steps.timed("delete", || shim.delete(""));
+    steps.timed("shutdown", || {
+        shim.client.call::<()>("Shutdown", &ShutdownRequest { id: id.into(), now: false }).unwrap();
+        // Looked at all the time: what waits between two looks would be measured.
+        while support::is_running(shim.pid) {
+            std::thread::yield_now();
+        }
+    });
+}
+
+fn by_hand(world: &World, id: &str, steps: &mut Steps) {
+    let bundle = world.bundle(id, &["/bin/sleep", "1000"], |spec| {
+        spec["root"]["path"] = world.path("rootfs").to_string_lossy().into_owned().into();
+    });
+    let runc = |arguments: &[&str]| {
+        let mut command = Command::new("runc");
+        command.arg("--root").arg(world.path("runc")).args(arguments).current_dir(&bundle);
+        let null = || Stdio::null();
+        assert!(command.stdin(null()).stdout(null()).stderr(null()).status().unwrap().success(), "runc {arguments:?}");
+    };
+    steps.timed("create", || runc(&["create", "--pid-file", "pid", id]));
+    steps.timed("start", || runc(&["start", id]));
+    steps.timed("exec", || runc(&["exec", "--detach", "--pid-file", "exec.pid", id, "/bin/true"]));
+    runc(&["kill", id, "KILL"]);
+    let pid: u32 = fs::read_to_string(bundle.join("pid")).unwrap().parse().unwrap();
+    support::eventually("the process has ended", || !support::is_running(pid));
+    steps.timed("delete", || runc(&["delete", id]));
 }
 
 #[test]
