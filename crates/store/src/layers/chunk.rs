@@ -1,4 +1,4 @@
-//! Buffers that go round: a chunk is shared by the threads that read it and comes back when the last one drops it.
+//! Buffers that go round: a chunk is passed on to the thread that reads it, or shared, and comes back when it is dropped.
 //!
 //! The number of chunks of a [`Pool`] bounds both memory and how far one thread runs ahead of another.
 
@@ -6,10 +6,7 @@ use std::{
     io::{self, Read},
     mem,
     ops::Deref,
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, Sender},
-    },
+    sync::mpsc::{self, Receiver, Sender},
 };
 
 /// Bytes of a chunk: large enough that a chunk costs little to pass on, small enough to stay in the L2 cache.
@@ -55,7 +52,7 @@ impl Pool {
     /// A chunk read from `source`: full, or at the end of the stream shorter, or `None` for nothing more.
     ///
     /// With `whole` false, one successful read is enough. Waits for a chunk to come back if all are in use.
-    pub(super) fn fill(&mut self, source: &mut dyn Read, whole: bool) -> io::Result<Option<Arc<Chunk>>> {
+    pub(super) fn fill(&mut self, source: &mut dyn Read, whole: bool) -> io::Result<Option<Chunk>> {
         let mut buffer = self.take()?;
         let mut len = 0;
         while len < buffer.len() {
@@ -70,7 +67,7 @@ impl Pool {
             }
         }
         let chunk = Chunk { buffer, len, home: self.home.clone() };
-        Ok((len > 0).then(|| Arc::new(chunk)))
+        Ok((len > 0).then_some(chunk))
     }
 
     fn take(&mut self) -> io::Result<Vec<u8>> {

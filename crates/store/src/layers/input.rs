@@ -1,22 +1,29 @@
-//! The uncompressed bytes of a layer as the thread that unpacks them sees them: slices of shared chunks, never copied.
+//! The uncompressed bytes of a layer as the thread that unpacks them sees them: slices of chunks, never copied, and
+//! hashed as they come.
 
-use super::chunk::Chunk;
-use std::{
-    io,
-    sync::{Arc, mpsc::Receiver},
+use super::{
+    chunk::Chunk,
+    pipeline::{Piece, Sums},
 };
+use std::{io, sync::mpsc::Receiver};
 
 /// A stream of chunks.
 #[derive(Debug)]
 pub(super) struct Input {
-    chunks: Receiver<io::Result<Arc<Chunk>>>,
-    current: Option<Arc<Chunk>>,
+    pieces: Receiver<io::Result<Piece>>,
+    sums: Sums,
+    current: Option<Chunk>,
     position: usize,
 }
 
 impl Input {
-    pub(super) fn new(chunks: Receiver<io::Result<Arc<Chunk>>>) -> Self {
-        Self { chunks, current: None, position: 0 }
+    pub(super) fn new(pieces: Receiver<io::Result<Piece>>, sums: Sums) -> Self {
+        Self { pieces, sums, current: None, position: 0 }
+    }
+
+    /// The digests of all that came.
+    pub(super) fn into_sums(self) -> Sums {
+        self.sums
     }
 
     /// The next bytes, at most `limit` of them; none at the end of the stream.
@@ -25,8 +32,8 @@ impl Input {
             // Dropped before the next one is waited for: the sender may need it back.
             self.current = None;
             self.position = 0;
-            match self.chunks.recv() {
-                Ok(chunk) => self.current = Some(chunk?),
+            match self.pieces.recv() {
+                Ok(piece) => self.current = self.sums.take(piece?),
                 Err(_) => return Ok(&[]),
             }
         }

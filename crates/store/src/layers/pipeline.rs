@@ -1,11 +1,12 @@
 //! The threads one layer goes through:
 //!
 //! ```text
-//!   stream ─▶ read, inflate ─┬─▶ sha256 of both sides          (a thread)
-//!             (a thread)     └─▶ tar entries become files      (the caller's thread)
+//!   stream ─▶ read, inflate ─▶ sha256 of both sides, tar entries become files
+//!             (a thread)       (the caller's thread)
 //! ```
 //!
-//! Chunks are shared, so the thread that inflates, the slowest, does nothing else; two pools bound the memory to
+//! Each half takes about the same time, so a third thread for the hashes would only have both wait for it: a chunk
+//! costs one waking up, and is still in the cache when it is written. Two pools bound the memory to
 //! [`PLAIN_CHUNKS`] + [`STORED_CHUNKS`] chunks.
 
 use super::{
@@ -44,6 +45,20 @@ pub(super) struct Passed {
     pub(super) plain: Summed,
 }
 
+/// What the inflating thread passes on.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Bytes as they were read, to be hashed only; the inflating thread uses them too.
+    Stored(Arc<Chunk>),
+    /// Uncompressed bytes.
+    Plain(Chunk),
+    /// There will be no `Stored`: the stream is not compressed, and one hash serves for both.
+    NotCompressed,
+}
+
+/// Pieces on their way.
+type Pieces = Sender<io::Result<Piece>>;
+
 /// Runs `extract` on the uncompressed bytes of `stream`, then reads and hashes what it left.
 pub(super) fn run(
     stream: &mut (dyn Read + Send),
@@ -51,109 +66,111 @@ pub(super) fn run(
     stored: Option<Algorithm>,
     extract: impl FnOnce(&mut Input) -> Result<()>,
 ) -> Result<Passed> {
-    let (to_hash, jobs) = mpsc::channel();
-    let (to_extract, chunks) = mpsc::channel();
+    let (sender, pieces) = mpsc::channel();
     thread::scope(|scope| {
-        let hashing = scope.spawn(move || hash(jobs, stored));
         scope.spawn(move || {
-            if let Err(error) = produce(stream, compression, stored, &to_hash, &to_extract) {
+            if let Err(error) = produce(stream, compression, stored, &sender) {
                 // If nobody listens, extraction failed for a reason of its own.
-                let _ = to_extract.send(Err(error));
+                let _ = sender.send(Err(error));
             }
         });
-        let mut input = Input::new(chunks);
-        let result = extract(&mut input).and_then(|()| {
-            // Padding after the end of the archive belongs to the layer's digest, and errors in it count.
-            input.skip(u64::MAX).map_err(|error| Error::io("read layer", error))
-        });
-        drop(input);
-        let sums = hashing.join().map_err(|_| Error::internal("hash layer: thread panicked"))?;
-        result?;
-        let (stored, plain) = sums?;
-        Ok(Passed { stored, plain })
+        let mut input = Input::new(pieces, Sums::new(stored));
+        extract(&mut input)?;
+        // Padding after the end of the archive belongs to the layer's digest, and errors in it count.
+        input.skip(u64::MAX).map_err(|error| Error::io("read layer", error))?;
+        input.into_sums().finish()
     })
 }
 
-enum Job {
-    Stored(Arc<Chunk>),
-    Plain(Arc<Chunk>),
-    /// There will be no `Stored`: the stream is not compressed, and one hash serves for both.
-    NotCompressed,
+/// The digests of both sides, in the making.
+#[derive(Debug)]
+pub(super) struct Sums {
+    stored: Option<(Hasher, u64)>,
+    plain: (Hasher, u64),
+    same: bool,
 }
 
-fn hash(jobs: mpsc::Receiver<Job>, algorithm: Option<Algorithm>) -> Result<(Option<Summed>, Summed)> {
-    let mut stored = algorithm.map(|algorithm| (Hasher::new(algorithm), 0));
-    let (mut plain, mut size) = (Hasher::new(Algorithm::Sha256), 0);
-    let mut same = false;
-    for job in jobs {
-        match job {
-            Job::NotCompressed => same = true,
-            Job::Plain(chunk) => {
-                plain.update(&chunk);
-                size += chunk.len() as u64;
-            }
-            Job::Stored(chunk) => {
-                if let Some((hasher, size)) = &mut stored {
-                    hasher.update(&chunk);
-                    *size += chunk.len() as u64;
-                }
+impl Sums {
+    pub(super) fn new(stored: Option<Algorithm>) -> Self {
+        let new = |algorithm| (Hasher::new(algorithm), 0);
+        Self { stored: stored.map(new), plain: new(Algorithm::Sha256), same: false }
+    }
+
+    /// Takes in `piece`; what of it is to be unpacked comes back.
+    pub(super) fn take(&mut self, piece: Piece) -> Option<Chunk> {
+        let add = |(hasher, size): &mut (Hasher, u64), chunk: &Chunk| {
+            hasher.update(chunk);
+            *size += chunk.len() as u64;
+        };
+        match piece {
+            Piece::NotCompressed => self.same = true,
+            Piece::Stored(chunk) => self.stored.iter_mut().for_each(|sum| add(sum, &chunk)),
+            Piece::Plain(chunk) => {
+                add(&mut self.plain, &chunk);
+                return Some(chunk);
             }
         }
+        None
     }
-    let plain = Summed { digest: plain.digest()?, size };
-    let stored = match stored {
-        Some(_) if same => Some(plain.clone()),
-        Some((hasher, size)) => Some(Summed { digest: hasher.digest()?, size }),
-        None => None,
-    };
-    Ok((stored, plain))
+
+    fn finish(self) -> Result<Passed> {
+        let summed = |(hasher, size): (Hasher, u64)| hasher.digest().map(|digest| Summed { digest, size });
+        let plain = summed(self.plain)?;
+        let stored = match self.stored {
+            Some(_) if self.same => Some(plain.clone()),
+            stored => stored.map(summed).transpose()?,
+        };
+        Ok(Passed { stored, plain })
+    }
 }
 
 fn produce(
     stream: &mut dyn Read,
     compression: Compression,
     algorithm: Option<Algorithm>,
-    to_hash: &Sender<Job>,
-    to_extract: &Sender<io::Result<Arc<Chunk>>>,
+    pieces: &Pieces,
 ) -> io::Result<()> {
-    let mut stored = Stored { stream, pool: Pool::new(STORED_CHUNKS), current: None, position: 0, to_hash: None };
+    let mut stored = Stored { stream, pool: Pool::new(STORED_CHUNKS), current: None, position: 0, pieces: None };
     let format = match compression {
         Compression::None => Format::Plain,
         Compression::Detect => Format::of(stored.fill_buf()?),
     };
     match algorithm {
         Some(Algorithm::Sha256) if format == Format::Plain => {
-            to_hash.send(Job::NotCompressed).map_err(io::Error::other)?;
+            pieces.send(Ok(Piece::NotCompressed)).map_err(io::Error::other)?;
         }
-        Some(_) => stored.hash_from_start(to_hash)?,
+        Some(_) => stored.pass_on_from_start(pieces)?,
         None => {}
     }
     let mut decoder = decompress::decoder(format, stored)?;
     let mut pool = Pool::new(PLAIN_CHUNKS);
     while let Some(chunk) = pool.fill(&mut *decoder, true)? {
-        let hashed = to_hash.send(Job::Plain(Arc::clone(&chunk)));
-        if hashed.is_err() || to_extract.send(Ok(chunk)).is_err() {
+        if pieces.send(Ok(Piece::Plain(chunk))).is_err() {
             break;
         }
     }
     Ok(())
 }
 
-/// The stream as it is stored, each chunk of which is also hashed.
+/// The stream as it is stored, each chunk of which is also passed on to be hashed.
 struct Stored<'a> {
     stream: &'a mut dyn Read,
     pool: Pool,
     current: Option<Arc<Chunk>>,
     position: usize,
-    to_hash: Option<&'a Sender<Job>>,
+    pieces: Option<&'a Pieces>,
 }
 
 impl<'a> Stored<'a> {
-    fn hash_from_start(&mut self, to_hash: &'a Sender<Job>) -> io::Result<()> {
-        self.to_hash = Some(to_hash);
-        match &self.current {
-            Some(chunk) => to_hash.send(Job::Stored(Arc::clone(chunk))).map_err(io::Error::other),
-            None => Ok(()),
+    fn pass_on_from_start(&mut self, pieces: &'a Pieces) -> io::Result<()> {
+        self.pieces = Some(pieces);
+        self.pass_on()
+    }
+
+    fn pass_on(&self) -> io::Result<()> {
+        match (self.pieces, &self.current) {
+            (Some(pieces), Some(chunk)) => pieces.send(Ok(Piece::Stored(Arc::clone(chunk)))).map_err(io::Error::other),
+            _ => Ok(()),
         }
     }
 }
@@ -164,10 +181,8 @@ impl BufRead for Stored<'_> {
             self.current = None;
             self.position = 0;
             // The first chunk is read whole, so that its first bytes tell the format however slowly they come.
-            self.current = self.pool.fill(self.stream, true)?;
-            if let (Some(to_hash), Some(chunk)) = (self.to_hash, &self.current) {
-                to_hash.send(Job::Stored(Arc::clone(chunk))).map_err(io::Error::other)?;
-            }
+            self.current = self.pool.fill(self.stream, true)?.map(Arc::new);
+            self.pass_on()?;
         }
         Ok(self.current.as_ref().map_or(&[][..], |chunk| &chunk[self.position..]))
     }
