@@ -15,7 +15,7 @@ use client::{
 };
 use distribution::{Mounted, Reference, Repository, Upload};
 use model::{Digest, Error, Result, Scope};
-use std::{collections::HashSet, sync::Arc};
+use std::{cmp::Reverse, collections::HashSet, sync::Arc};
 use store::Store;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
@@ -84,7 +84,9 @@ impl Transfers {
 
 impl Push {
     async fn all(self: &Arc<Self>, from: &ImageStore, target: &Descriptor, reference: &Reference) -> Result<()> {
-        let order = self.order(from, target).await?;
+        let mut order = self.order(from, target).await?;
+        // The largest last would go alone in the end.
+        order.blobs.sort_by_key(|(blob, _)| Reverse(blob.size));
         self.each(order.blobs, |push, (blob, from)| async move { push.blob(&blob, from).await }).await?;
         let tag = reference.object()?.to_owned();
         let root = target.digest.clone();
