@@ -43,6 +43,8 @@ pub struct Daemon {
     which: Impl,
     traces: Traces,
     child: Option<Child>,
+    /// Whether Go's daemon may have other programs decompress for it, where the machine has them.
+    decompressors: bool,
     /// What starts the daemon in its place and gives it its pid; empty: nothing.
     launcher: &'static [&'static str],
     // Last, so that it is removed when nothing in it is mounted or running any more.
@@ -60,6 +62,15 @@ impl Daemon {
     #[must_use]
     pub fn configured(which: Impl, shim: Impl, settings: &str) -> Self {
         Self::set_up(which, shim, settings, None, &[])
+    }
+
+    /// [`Daemon::configured`], and Go's inflates by `igzip` or `unpigz` if the machine has them.
+    #[must_use]
+    pub fn with_decompressors(which: Impl, settings: &str) -> Self {
+        let mut daemon = Self::configured(which, which, settings);
+        daemon.decompressors = true;
+        daemon.restart();
+        daemon
     }
 
     /// [`Daemon::start`] on a root directory that is there already, and stays.
@@ -102,7 +113,7 @@ impl Daemon {
         if let Some(root) = root {
             std::os::unix::fs::symlink(root, dir.path().join("root")).expect("link the root");
         }
-        let mut daemon = Self { which, traces, child: None, launcher, _dir: dir };
+        let mut daemon = Self { which, traces, child: None, decompressors: false, launcher, _dir: dir };
         daemon.restart();
         daemon
     }
@@ -127,14 +138,17 @@ impl Daemon {
         let path = format!("{}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.dir().display());
         let program = self.which.containerd();
         let words: Vec<&OsStr> = self.launcher.iter().map(OsStr::new).chain([program.as_os_str()]).collect();
-        let child = Command::new(words[0])
+        let mut command = Command::new(words[0]);
+        if !self.decompressors {
+            // A tool that is not on every machine must not change what is tested or measured.
+            command.envs([("CONTAINERD_DISABLE_PIGZ", "1"), ("CONTAINERD_DISABLE_IGZIP", "1")]);
+        }
+        let child = command
             .args(&words[1..])
             .arg("--config")
             .arg(self.dir().join("config.toml"))
             .env("PATH", path)
             .env("TMPDIR", self.dir())
-            // A tool that is not on every machine must not change what is tested or measured.
-            .envs([("CONTAINERD_DISABLE_PIGZ", "1"), ("CONTAINERD_DISABLE_IGZIP", "1")])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("share the log"))
             .stderr(log)

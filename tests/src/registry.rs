@@ -117,6 +117,12 @@ impl Registry {
         &self.address
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The full name of an image here.
     #[must_use]
     pub fn name(&self, rest: &str) -> String {

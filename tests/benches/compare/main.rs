@@ -11,6 +11,8 @@
     reason = "a benchmark prints, and reports failures by panicking"
 )]
 
+mod cost;
+mod floor;
 mod ingest;
 mod list;
 mod memory;
@@ -19,6 +21,7 @@ mod scale;
 mod table;
 mod task;
 mod unpack;
+mod way;
 
 use table::Table;
 use tests::{Daemon, Impl};

@@ -1,73 +1,116 @@
 //! Pulls with unpacking, and pushes, from and to one docker-registry on loopback: time on the wall, processor time of
 //! the daemon and its client, and the daemon's memory at its highest.
 
-use crate::{table::Table, unpack::Ticks};
+use crate::{
+    cost::{Cost, forget_deleted_inodes, images, seconds_of, warm},
+    floor,
+    table::Table,
+    way::{BEST, DEFAULT, LOCAL, Way},
+};
 use std::{
     fs,
-    process::{Command, Stdio},
-    time::Instant,
+    path::{Path, PathBuf},
 };
 use tests::{Daemon, Impl, Registry};
 
 const ROUNDS: usize = 3;
 
-/// Images of the registry, and how much of Go's time on the wall and processor time we may take.
-const IMAGES: [(&str, f64, Option<f64>); 3] = [("ten", 0.4, Some(0.4)), ("forty", 0.35, None), ("one", 0.6, None)];
+/// An image of the registry, and how much of Go's time on the wall and processor time we may take.
+type Image = (&'static str, f64, Option<f64>);
+
+const IMAGES: [Image; 3] = [("ten", 0.4, Some(0.4)), ("forty", 0.35, None), ("one", 0.6, None)];
 
 pub(crate) fn run(table: &mut Table) {
     let folder = tests::programs::target_dir().join("bench-registry");
     assert!(folder.join("registry/done").exists(), "`make bench` makes {}", folder.display());
     let registry = Registry::over(&folder);
-    for (image, wall, cpu) in IMAGES {
-        let reference = registry.name(&format!("bench:{image}"));
+    for image in IMAGES {
         for _ in 0..ROUNDS {
-            for side in crate::SIDES {
-                let daemon = crate::daemon(side);
-                let rest = status(daemon.pid(), "VmRSS");
-                let took = pull(&daemon, side, &reference, &[]);
-                table.add(side, &format!("pull + unpack {image}, wall"), "s", Some(wall), took.0);
-                table.add(side, &format!("pull + unpack {image}, user+sys of daemon and ctr"), "s", cpu, took.1);
-                let above = status(daemon.pid(), "VmHWM") - rest;
-                table.add(side, &format!("pull + unpack {image}, peak above rest"), "MB", None, above);
-                if image == "ten" {
-                    push(table, &daemon, side, &reference);
+            for way in [DEFAULT, LOCAL, BEST] {
+                for side in crate::SIDES {
+                    let daemon = way.daemon(side);
+                    pull(table, &registry, &folder, &daemon, image, way, side);
+                    if image.0 == "ten" && way.name != BEST.name {
+                        push(table, &registry, &daemon, way, side);
+                    }
                 }
             }
-            for side in crate::SIDES {
-                let daemon = crate::daemon(side);
-                let local: &[&str] = if side == Impl::Go { &["--local"] } else { &[] };
-                let took = pull(&daemon, side, &reference, local);
-                table.add(side, &format!("the same, Go's with --local, {image}, wall"), "s", Some(wall), took.0);
-                table.add(side, &format!("the same, Go's with --local, {image}, user+sys"), "s", cpu, took.1);
-            }
+            bare(table, &folder, image.0);
         }
     }
 }
 
-/// Pulls from a registry and with a store that have nothing in the page cache to write.
-fn pull(daemon: &Daemon, side: Impl, reference: &str, more: &[&str]) -> (f64, f64) {
-    rustix::fs::sync();
-    ctr(daemon, side, &[&["pull", "--plain-http"], more, &[reference]].concat())
+/// Pulls from a registry that has all of it in the page cache.
+fn pull(
+    table: &mut Table,
+    registry: &Registry,
+    folder: &Path,
+    daemon: &Daemon,
+    (image, wall, cpu): Image,
+    way: Way,
+    side: Impl,
+) {
+    forget_deleted_inodes();
+    warm(folder);
+    let rest = rest(daemon.pid());
+    let serving = seconds_of(registry.pid());
+    let reference = registry.name(&format!("bench:{image}"));
+    let cost = images(daemon, side, &[&["pull", "--plain-http"], way.flags, &[&reference]].concat());
+    let name = format!("pull + unpack {image}{}", way.name);
+    add(table, side, &name, cost, Some(wall), cpu);
+    if way.name == DEFAULT.name {
+        let served = seconds_of(registry.pid()) - serving;
+        table.add(side, &format!("{name}, user+sys of the registry meanwhile"), "s", None, served);
+        let above = status(daemon.pid(), "VmHWM") - rest;
+        table.add(side, &format!("{name}, daemon's peak above rest, RSS"), "MB", None, above);
+    }
 }
 
-fn push(table: &mut Table, daemon: &Daemon, side: Impl, reference: &str) {
-    // Into a registry that has none of it.
+/// Pushes what was pulled into a registry that has none of it.
+fn push(table: &mut Table, from: &Registry, daemon: &Daemon, way: Way, side: Impl) {
+    forget_deleted_inodes();
+    warm(&daemon.root().join("io.containerd.content.v1.content/blobs"));
     let empty = Registry::open();
-    let there = empty.name("pushed:1");
-    let (wall, cpu) = ctr(daemon, side, &["push", "--plain-http", &there, reference]);
-    table.add(side, "push ten, wall", "s", Some(0.6), wall);
-    table.add(side, "push ten, user+sys of daemon and ctr", "s", None, cpu);
+    let (there, here) = (empty.name("pushed:1"), from.name("bench:ten"));
+    let cost = images(daemon, side, &[&["push", "--plain-http"], way.flags, &[&there, &here]].concat());
+    add(table, side, &format!("push ten{}", way.name), cost, Some(0.6), None);
 }
 
-/// Wall and processor seconds of one command.
-fn ctr(daemon: &Daemon, side: Impl, args: &[&str]) -> (f64, f64) {
-    let mut command = Command::new(side.ctr());
-    command.arg("-a").arg(daemon.socket()).args(["-n", daemon.namespace(), "images"]).args(args);
-    command.stdout(Stdio::null()).stderr(Stdio::inherit());
-    let (before, start) = (Ticks::now(daemon.pid()), Instant::now());
-    assert!(command.status().expect("start ctr").success(), "{args:?}");
-    let wall = start.elapsed().as_secs_f64();
-    (wall, Ticks::now(daemon.pid()).since(&before))
+fn add(table: &mut Table, side: Impl, what: &str, cost: Cost, wall: Option<f64>, cpu: Option<f64>) {
+    table.add(side, &format!("{what}, wall"), "s", wall, cost.wall);
+    table.add(side, &format!("{what}, user+sys of daemon and ctr"), "s", cpu, cost.cpu);
+}
+
+/// The same bytes through nothing but what has to be done with them.
+fn bare(table: &mut Table, folder: &Path, image: &str) {
+    let layers = layers(folder, image);
+    let target = tempfile::Builder::new().prefix("floor-").tempdir().expect("make a temporary directory");
+    forget_deleted_inodes();
+    layers.iter().for_each(|layer| warm(layer));
+    let cost = floor::unpack(&layers, target.path());
+    table.add_bare(&format!("the floor of {image}, wall"), "s", cost.wall);
+    table.add_bare(&format!("the floor of {image}, user+sys"), "s", cost.cpu);
+}
+
+/// Where the registry has the layers of an image.
+fn layers(folder: &Path, image: &str) -> Vec<PathBuf> {
+    let storage = folder.join("registry/docker/registry/v2");
+    let blob = |digest: &str| {
+        let hex = digest.trim_start_matches("sha256:");
+        storage.join("blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    };
+    let link = storage.join(format!("repositories/bench/_manifests/tags/{image}/current/link"));
+    let manifest = blob(&fs::read_to_string(link).expect("the tag"));
+    let manifest = serde_json::from_slice(&fs::read(manifest).expect("the manifest"));
+    let manifest: serde_json::Value = manifest.expect("JSON");
+    let layers = manifest["layers"].as_array().expect("an image");
+    layers.iter().map(|layer| blob(layer["digest"].as_str().expect("a digest"))).collect()
+}
+
+/// The daemon's memory, MB; its peak is counted from here.
+fn rest(pid: u32) -> f64 {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("forget the peak");
+    status(pid, "VmRSS")
 }
 
 /// A field of `/proc/<pid>/status` in MB.

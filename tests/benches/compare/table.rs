@@ -15,18 +15,31 @@ struct Row {
     goal: Option<f64>,
     ours: Vec<f64>,
     go: Vec<f64>,
+    /// Of neither.
+    bare: Vec<f64>,
 }
 
 impl Table {
     /// Adds a figure of one side; the row shows the median of all.
     pub(crate) fn add(&mut self, side: Impl, what: &str, unit: &'static str, goal: Option<f64>, figure: f64) {
+        eprintln!("  {what}, {side:?}: {} {unit}", digits(figure));
+        let row = self.row(what, unit, goal);
+        if side == Impl::Ours { row.ours.push(figure) } else { row.go.push(figure) }
+    }
+
+    /// Adds a figure that belongs to neither side.
+    pub(crate) fn add_bare(&mut self, what: &str, unit: &'static str, figure: f64) {
+        eprintln!("  {what}: {} {unit}", digits(figure));
+        self.row(what, unit, None).bare.push(figure);
+    }
+
+    fn row(&mut self, what: &str, unit: &'static str, goal: Option<f64>) -> &mut Row {
         let place = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
-            self.rows.push(Row { what: what.to_owned(), unit, goal, ours: Vec::new(), go: Vec::new() });
+            let (ours, go, bare) = (Vec::new(), Vec::new(), Vec::new());
+            self.rows.push(Row { what: what.to_owned(), unit, goal, ours, go, bare });
             self.rows.len() - 1
         });
-        let row = &mut self.rows[place];
-        eprintln!("  {what}, {side:?}: {} {unit}", digits(figure));
-        if side == Impl::Ours { row.ours.push(figure) } else { row.go.push(figure) }
+        &mut self.rows[place]
     }
 
     /// Prints everything as a Markdown table.
@@ -36,6 +49,10 @@ impl Table {
             let (ours, go) = (median(&mut row.ours), median(&mut row.go));
             let goal = row.goal.map_or_else(String::new, |goal| format!("{goal}"));
             let unit = row.unit;
+            if !row.bare.is_empty() {
+                println!("| {} | {} {unit} | | | |", row.what, digits(median(&mut row.bare)));
+                continue;
+            }
             println!("| {} | {} {unit} | {} {unit} | {:.2} | {goal} |", row.what, digits(ours), digits(go), ours / go);
         }
     }

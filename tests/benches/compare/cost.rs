@@ -1,0 +1,74 @@
+//! What a command of `ctr` costs: time on the wall, and processor time of daemon and client together.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    process::{Command, Stdio},
+    time::Instant,
+};
+use tests::{Daemon, Impl};
+
+/// Kernel clock ticks of `/proc/<pid>/stat`, fixed in the kernel's interface.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Both in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    pub(crate) wall: f64,
+    pub(crate) cpu: f64,
+}
+
+/// Runs `ctr images ARGS` of the daemon's side, which must succeed.
+pub(crate) fn images<S: AsRef<OsStr>>(daemon: &Daemon, side: Impl, args: &[S]) -> Cost {
+    let mut command = Command::new(side.ctr());
+    command.arg("-a").arg(daemon.socket()).args(["-n", daemon.namespace(), "images"]).args(args);
+    command.stdin(Stdio::null());
+    let (before, start) = (used(daemon), Instant::now());
+    let output = command.output().expect("start ctr");
+    let wall = start.elapsed().as_secs_f64();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Cost { wall, cpu: used(daemon) - before }
+}
+
+/// Processor seconds of a daemon with the programs it ran, and of the clients, that have ended.
+fn used(daemon: &Daemon) -> f64 {
+    seconds(daemon.pid(), &[OWN, CHILDREN]) + seconds(std::process::id(), &[CHILDREN])
+}
+
+/// Processor seconds of a process by itself, up to now.
+pub(crate) fn seconds_of(pid: u32) -> f64 {
+    seconds(pid, &[OWN])
+}
+
+/// Fields of `/proc/<pid>/stat` after the command's name: time of the process itself.
+const OWN: [usize; 2] = [11, 12];
+/// Time of the children it has waited for.
+const CHILDREN: [usize; 2] = [13, 14];
+
+fn seconds(pid: u32, fields: &[[usize; 2]]) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("read stat");
+    let rest: Vec<&str> = stat.rsplit_once(')').expect("a command").1.split_whitespace().collect();
+    let ticks = fields.iter().flatten().map(|&field| rest[field].parse::<f64>().expect("ticks"));
+    ticks.sum::<f64>() / TICKS_PER_SECOND
+}
+
+/// To be called before each round, once what the round before left is removed.
+///
+/// ext4 does not use an inode again for some minutes after it was deleted, unless the deletion is on the disk and no
+/// longer in the cache. After a round that left many, making a file means to search the next free one among them, which
+/// would double the system time of both sides.
+pub(crate) fn forget_deleted_inodes() {
+    rustix::fs::sync();
+    fs::write("/proc/sys/vm/drop_caches", "1").expect("drop the caches");
+}
+
+/// Has `path`, a file or a tree, in the page cache.
+pub(crate) fn warm(path: &std::path::Path) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("list a directory") {
+            warm(&entry.expect("an entry").path());
+        }
+    } else {
+        std::io::copy(&mut fs::File::open(path).expect("open a file"), &mut std::io::sink()).expect("read a file");
+    }
+}
