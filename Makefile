@@ -32,6 +32,7 @@ test: ## Pass all tests: units, black-box tests beside Go containerd, the demons
 	scripts/packages.sh build run test vm
 	scripts/peers.sh target/peers
 	scripts/venv.sh target/venv
+	scripts/youki.sh target/youki
 	scripts/kernel.sh target/kernel
 	$(MAKE) shim
 	$(CARGO) build --profile $(TEST_PROFILE) -p containerd -p ctr
@@ -39,9 +40,10 @@ test: ## Pass all tests: units, black-box tests beside Go containerd, the demons
 	scripts/demo.sh $(TEST_DIR) $(SHIM)
 
 .PHONY: test-vm
-test-vm: ## Only the tests in a virtual machine: power cuts, cgroup v2 with runc and crun, checkpoints
+test-vm: ## Only the tests in a virtual machine: power cuts, cgroup v2 with runc, crun and youki, checkpoints
 	scripts/packages.sh build vm
 	scripts/peers.sh target/peers
+	scripts/youki.sh target/youki
 	scripts/kernel.sh target/kernel
 	$(MAKE) shim
 	$(CARGO) build --profile $(TEST_PROFILE) -p containerd -p ctr

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use prost::{Message as _, Name as _};
+use proto::api::containerd::runc::v1::Options;
 use proto::api::containerd::services::containers::v1::{Container, container::Runtime};
 use proto::api::containerd::services::tasks::v1::CreateTaskRequest;
 use proto::api::containerd::types::Mount;
@@ -30,7 +32,7 @@ pub fn container(id: &str, namespace: &str, args: &[&str]) -> Container {
     let spaces: Vec<_> = ["pid", "ipc", "mount"].iter().map(|kind| json!({ "type": kind })).collect();
     let spec = json!({
         "ociVersion": "1.0.2",
-        "process": { "user": { "uid": 0, "gid": 0 }, "args": args, "cwd": "/" },
+        "process": { "user": { "uid": 0, "gid": 0 }, "args": args, "env": ["PATH=/bin"], "cwd": "/" },
         "root": { "path": "rootfs" },
         "mounts": [
             { "destination": "/proc", "type": "proc", "source": "proc" },
@@ -38,9 +40,13 @@ pub fn container(id: &str, namespace: &str, args: &[&str]) -> Container {
         ],
         "linux": { "cgroupsPath": format!("/{namespace}/{id}"), "namespaces": spaces },
     });
+    let options = crate::programs::runtime().map(|binary| {
+        let options = Options { binary_name: binary.display().to_string(), ..Options::default() };
+        prost_types::Any { type_url: Options::full_name(), value: options.encode_to_vec() }
+    });
     Container {
         id: id.to_owned(),
-        runtime: Some(Runtime { name: "io.containerd.runc.v2".into(), options: None }),
+        runtime: Some(Runtime { name: "io.containerd.runc.v2".into(), options }),
         spec: Some(prost_types::Any {
             type_url: "types.containerd.io/opencontainers/runtime-spec/1/Spec".into(),
             value: spec.to_string().into_bytes(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use crate::Impl;
+use crate::{Impl, PATIENCE};
 
 /// A ctr bound to a socket and a namespace.
 #[derive(Clone, Debug)]
@@ -52,9 +52,8 @@ impl Ctr {
     /// The command for `line`, not started. Words are split as a shell would, knowing quotes only.
     #[must_use]
     pub fn command(&self, line: &str) -> Command {
-        let mut command = Command::new("timeout");
-        // ctr has no overall deadline of its own, and a hung daemon must fail the test, not stall it.
-        command.args(["-k", "5", "90"]).arg(&self.program).arg("-a").arg(&self.socket);
+        let mut command = bounded();
+        command.arg(&self.program).arg("-a").arg(&self.socket);
         command.args(["-n", &self.namespace]).args(self.arguments(line)).env_remove("CONTAINERD_NAMESPACE");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -129,8 +128,8 @@ impl Ctr {
         for word in self.arguments(line) {
             shell.push_str(&format!(" '{}'", word.replace('\'', r"'\''")));
         }
-        let mut command = Command::new("timeout");
-        command.args(["-k", "5", "90", "script", "-q", "-e", "-c", &shell, "/dev/null"]);
+        let mut command = bounded();
+        command.args(["script", "-q", "-e", "-c", &shell, "/dev/null"]);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.expect("start script(1)");
         // Open until it ends: script(1) types a NUL at the end of its input.
@@ -141,13 +140,20 @@ impl Ctr {
         out
     }
 
-    /// The words of a line, with pipes of a container's stdio kept beside the socket, not in `/run/containerd`.
+    /// The words of a line, with pipes of a container's stdio kept beside the socket, not in `/run/containerd`, and
+    /// the runtime that the tests are to use.
     fn arguments(&self, line: &str) -> Vec<String> {
         let mut words = words(line);
-        let verbs = [("run", 1), ("tasks exec", 2), ("tasks start", 2)];
-        if let Some((_, after)) = verbs.iter().find(|(verb, _)| line.starts_with(&format!("{verb} "))) {
+        let begins = |verbs: &[&str]| {
+            let of = |verb: &&&str| line.starts_with(&format!("{verb} "));
+            verbs.iter().find(of).map(|verb| verb.split(' ').count())
+        };
+        if let Some(after) = begins(&["run", "tasks exec", "tasks start"]) {
             let fifos = self.socket.with_file_name("fifo").display().to_string();
             words.splice(after..after, ["--fifo-dir".to_owned(), fifos]);
+        }
+        if let (Some(after), Some(runtime)) = (begins(&["run", "containers create"]), crate::programs::runtime()) {
+            words.splice(after..after, ["--runc-binary".to_owned(), runtime.display().to_string()]);
         }
         words
     }
@@ -157,6 +163,14 @@ impl Ctr {
     pub fn names(&self, line: &str) -> Vec<String> {
         first_column(&self.ok(line))
     }
+}
+
+/// What ends a command that takes too long: ctr has no overall deadline of its own, and a hung daemon must fail the test,
+/// not stall it.
+fn bounded() -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["-k", "5", &PATIENCE.as_secs().to_string()]);
+    command
 }
 
 /// First words of each line after the first.

@@ -1,6 +1,7 @@
 //! Where the programs under test are: ours as cargo built them, Go's as `scripts/peers.sh` unpacked them.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Whose program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,13 @@ impl Impl {
     }
 }
 
+/// The OCI runtime in runc's place: `$CONTAINERD_TEST_RUNTIME`, a path. The tests name it as `BinaryName`.
+#[must_use]
+pub fn runtime() -> Option<&'static Path> {
+    static RUNTIME: OnceLock<Option<PathBuf>> = OnceLock::new();
+    RUNTIME.get_or_init(|| std::env::var_os("CONTAINERD_TEST_RUNTIME").map(|path| existing(path.into()))).as_deref()
+}
+
 /// Where Go containerd is: `$CONTAINERD_PEERS`, else `target/peers`.
 fn peers_dir() -> PathBuf {
     std::env::var_os("CONTAINERD_PEERS").map_or_else(|| target_dir().join("peers"), PathBuf::from).join("usr")
@@ -55,13 +63,19 @@ pub fn peer(path: &str) -> PathBuf {
     existing(peers_dir().join(path))
 }
 
+/// youki, where `scripts/youki.sh` put it.
+#[must_use]
+pub fn youki() -> PathBuf {
+    existing(target_dir().join("youki/bin/youki"))
+}
+
 fn existing(path: PathBuf) -> PathBuf {
     assert!(path.exists(), "{} does not exist: `make test` builds and fetches what the tests need", path.display());
     path
 }
 
 /// cargo's directory for the profile this test was built with, where the other binaries are too.
-fn profile_dir() -> PathBuf {
+pub(crate) fn profile_dir() -> PathBuf {
     let exe = std::env::current_exe().expect("path of the test binary");
     exe.ancestors().nth(2).expect("<profile>/deps/<test>").to_path_buf()
 }

@@ -41,7 +41,15 @@ impl Initramfs {
 
     /// Adds a program as /bin/`name`, and the libraries it is linked with.
     pub fn program(&mut self, path: &Path, name: &str) {
-        copy(path, &self.dir.path().join("bin").join(name));
+        self.program_at(path, &Path::new("bin").join(name));
+    }
+
+    /// Adds a program under another path, without its symbols, and the libraries it is linked with.
+    pub fn program_at(&mut self, path: &Path, to: &Path) {
+        let to = self.dir.path().join(to);
+        fs::create_dir_all(to.parent().expect("a parent")).expect("make a directory");
+        let status = Command::new("strip").arg("-o").arg(&to).arg(path).status().expect("run strip");
+        assert!(status.success(), "strip {} ended with {status}", path.display());
         let listing = Command::new("ldd").arg(path).output().expect("run ldd");
         // One library a line: `name => /path (address)`, or the loader's path alone.
         for line in String::from_utf8_lossy(&listing.stdout).lines() {
@@ -54,6 +62,13 @@ impl Initramfs {
     /// Adds a file under another path.
     pub fn file(&mut self, from: &Path, to: &Path) {
         copy(from, &self.dir.path().join(to));
+    }
+
+    /// Adds an executable script as /bin/`name`.
+    pub fn script(&mut self, name: &str, text: &str) {
+        let path = self.dir.path().join("bin").join(name);
+        fs::write(&path, text).expect("write a script");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("make it executable");
     }
 
     /// Adds a kernel module after the modules it depends on.

@@ -20,6 +20,10 @@ pub use write_log::WriteLog;
 /// Longest that a machine may take to say the next line. Emulation is slow, and the host may be busy.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// For the kernel: what it does for the safety and for the load of a real machine only costs time in an emulated one.
+const COMMAND_LINE: &str =
+    "console=ttyS0 loglevel=1 panic=1 mitigations=off rcupdate.rcu_expedited=1 random.trust_cpu=on tsc=reliable";
+
 /// A running machine whose serial console is read line by line. Dropping it cuts its power.
 #[derive(Debug)]
 pub struct Vm {
@@ -45,7 +49,7 @@ impl Vm {
             "-nographic",
             "-nodefaults",
         ])
-        .args(["-no-reboot", "-serial", "stdio", "-append", "console=ttyS0 loglevel=1 panic=1"])
+        .args(["-no-reboot", "-serial", "stdio", "-append", COMMAND_LINE])
         .arg("-kernel")
         .arg(kernel())
         .arg("-initrd")

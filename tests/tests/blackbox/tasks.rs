@@ -151,7 +151,8 @@ fn rootfs_without_image(bed: &mut Bed) {
         std::fs::create_dir_all(rootfs.join(dir)).unwrap();
     }
     std::fs::copy("/bin/busybox", rootfs.join("bin/sh")).unwrap();
-    let line = format!("run --rm --rootfs {} bare /bin/sh -c 'echo from a directory'", rootfs.display());
+    // youki wants a PATH.
+    let line = format!("run --rm --env PATH=/bin --rootfs {} bare sh -c 'echo from a directory'", rootfs.display());
     bed.ctr().says(&line, "from a directory\n");
 }
 

@@ -1,11 +1,11 @@
-//! Execution on unified cgroups, where most hosts are, with runc and with crun: limits, statistics, pause, update, OOM,
+//! Execution on unified cgroups, where most hosts are, with runc, crun and youki: limits, statistics, pause, update, OOM,
 //! a whole container killed, and nothing left. With runc also a checkpoint, and the container back from it.
 
 use std::path::Path;
 
 use tests::image::busybox_archive;
 use tests::vm::{Disk, Initramfs, Vm};
-use tests::{Impl, bed::BUSYBOX};
+use tests::{Impl, bed::BUSYBOX, programs};
 
 /// Prints `NAME=what a command printed, on one line`.
 const SAY: &str = r#"
@@ -87,7 +87,7 @@ say left go-ctr containers ls -q
 /// One machine for all of it: it is the boot that takes the time.
 #[test]
 fn containers_run_on_unified_cgroups() {
-    let runtimes = ["runc", "old-crun"];
+    let runtimes = ["runc", "old-crun", "youki"];
     let steps = runtimes.map(steps).concat();
     let script = format!("{SAY}{CRUN}{steps}{CHECKPOINT}cat /run/log\necho\necho END=\nsleep 1000");
     let mut initramfs = Initramfs::new();
@@ -98,6 +98,7 @@ fn containers_run_on_unified_cgroups() {
         (Impl::Ours.shim(), "containerd-shim-runc-v2"),
         ("/usr/sbin/runc".into(), "runc"),
         ("/usr/bin/crun".into(), "crun"),
+        (programs::youki(), "youki"),
         ("/usr/sbin/criu".into(), "criu"),
         // CRIU packs what a tmpfs holds with options of GNU tar.
         ("/bin/tar".into(), "tar"),

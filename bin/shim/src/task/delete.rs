@@ -59,12 +59,12 @@ impl Shim {
         let runc = container.runc.clone();
         let mut command = runc.command();
         command.arg("delete").arg(&id);
-        let position = runc.log_position();
+        let mark = runc.log_mark();
         self.call(command, reply.deadline, move |shim, result| {
             // After a checkpoint runc has deleted the container itself.
             let result = match result {
                 Err(error) if error.output().contains("does not exist") => Ok(()),
-                Err(error) => Err(runtime_error(&runc, position, "failed to delete task", &error)),
+                Err(error) => Err(runtime_error(&runc, mark, "failed to delete task", &error)),
                 Ok(()) => Ok(()),
             };
             shim.unlock(&id);

@@ -66,10 +66,10 @@ impl Shim {
         let runc = container.runc.clone();
         let mut command = runc.command();
         command.arg(verb).arg(&id);
-        let position = runc.log_position();
+        let mark = runc.log_mark();
         self.call(command, reply.deadline, move |shim, result| {
             let message = if verb == "pause" { "OCI runtime pause failed" } else { "OCI runtime resume failed" };
-            let result = result.map_err(|error| runtime_error(&runc, position, message, &error));
+            let result = result.map_err(|error| runtime_error(&runc, mark, message, &error));
             if let Some(container) = shim.containers.get_mut(&id) {
                 container.init.is_pausing = false;
                 // It may have been killed meanwhile, from outside.

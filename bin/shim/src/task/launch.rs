@@ -49,13 +49,13 @@ impl Shim {
             None
         };
         command.arg(&key.container);
-        let position = runc.log_position();
+        let mark = runc.log_mark();
         let key = key.clone();
         self.begin_launch();
         self.run_child(command, output, deadline, move |shim, result| {
             let result = match result {
                 Ok(()) => shim.attach(&key).and_then(|()| read_pid(&pid_file)),
-                Err(error) => Err(runtime_error(&runc, position, message, &error)),
+                Err(error) => Err(runtime_error(&runc, mark, message, &error)),
             };
             let early = shim.end_launch(result.as_ref().ok().copied());
             if let Ok(pid) = result {

@@ -28,7 +28,7 @@ mod update;
 
 pub(crate) use process::{Container, Exit, Process, ProcessKey, State, Stdio, any, now};
 
-use crate::runc::Runc;
+use crate::runc::{LogMark, Runc};
 use crate::shim::{CallError, Reply, Shim, decode};
 use model::{Error, Result};
 use proto::ttrpc::Request;
@@ -98,8 +98,8 @@ impl Shim {
 }
 
 /// The error of a failed call of the runtime: what its log says, else what it printed.
-fn runtime_error(runc: &Runc, position: u64, message: &str, error: &CallError) -> Error {
-    match runc.logged_error(position) {
+fn runtime_error(runc: &Runc, mark: LogMark, message: &str, error: &CallError) -> Error {
+    match runc.logged_error(mark) {
         Some(logged) => Error::unknown(format!("{message}: {logged}")),
         None => Error::unknown(format!("{message}: {error}")),
     }

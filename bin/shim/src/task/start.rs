@@ -59,9 +59,9 @@ impl Shim {
         let runc = container.runc.clone();
         let mut command = runc.command();
         command.arg("start").arg(&id);
-        let position = runc.log_position();
+        let mark = runc.log_mark();
         self.call(command, reply.deadline, move |shim, result| {
-            let result = result.map_err(|error| runtime_error(&runc, position, "OCI runtime start failed", &error));
+            let result = result.map_err(|error| runtime_error(&runc, mark, "OCI runtime start failed", &error));
             shim.started_init(reply, &id, result);
         });
     }

@@ -32,10 +32,10 @@ impl Shim {
         };
         let mut command = runc.command();
         command.args(["update", "--resources=-"]).arg(&id).stdin(Stdio::from(stdin));
-        let position = runc.log_position();
+        let mark = runc.log_mark();
         self.call(command, reply.deadline, move |shim, result| {
             shim.unlock(&id);
-            let result = result.map_err(|error| runtime_error(&runc, position, "OCI runtime update failed", &error));
+            let result = result.map_err(|error| runtime_error(&runc, mark, "OCI runtime update failed", &error));
             shim.respond(reply, result);
         });
     }
