@@ -38,12 +38,14 @@ impl Traces {
 
     /// Ends and removes everything that is still there.
     pub fn remove(&self) {
-        for (pid, _) in self.processes() {
-            if let Some(pid) = Pid::from_raw(pid) {
+        crate::eventually("killed processes to be gone", || {
+            let left = self.processes();
+            // Again and again: one may have started another just before it was killed.
+            for pid in left.iter().filter_map(|(pid, _)| Pid::from_raw(*pid)) {
                 let _ = kill_process(pid, Signal::KILL);
             }
-        }
-        crate::eventually("killed processes to be gone", || self.processes().is_empty());
+            left.is_empty()
+        });
         for mount in mounts_under(&self.dir).iter().rev() {
             let _ = unmount(mount, UnmountFlags::DETACH);
         }

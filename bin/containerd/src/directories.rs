@@ -7,6 +7,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
+    time::{Duration, Instant},
 };
 
 /// Held for as long as the daemon lives: nobody else may use its root.
@@ -44,15 +45,26 @@ pub(crate) fn create(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)
 }
 
+/// How long the lock of a daemon that was killed may outlive it: in a child that it had forked, until that executes its
+/// program.
+const LINGERING: Duration = Duration::from_secs(2);
+
 fn lock(root: &Path) -> Result<RootLock> {
     let failed = |error| Error::io(format!("lock {}", root.display()), error);
     let file = File::open(root).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(RootLock { _file: file }),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::failed_precondition(format!(
-            "root {} is in use: is another containerd running?",
-            root.display()
-        ))),
-        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(RootLock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < LINGERING => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                let root = root.display();
+                let message = format!("root {root} is in use: is another containerd running?");
+                return Err(Error::failed_precondition(message));
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
 }

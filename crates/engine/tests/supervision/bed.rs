@@ -131,10 +131,8 @@ impl Running {
 
     async fn open_on(config: EngineConfig, namespace: &str, exchange: Arc<Exchange>) -> Self {
         let scope = Scope::new(Namespace::new(namespace).unwrap());
-        let mut store_config = StoreConfig::new(&config.root);
-        store_config.gc = None;
-        let sink = Arc::clone(&exchange);
-        let store = tokio::task::spawn_blocking(move || Store::open(store_config, sink).unwrap()).await.unwrap();
+        let (root, sink) = (config.root.clone(), Arc::clone(&exchange));
+        let store = tokio::task::spawn_blocking(move || open_store(&root, &sink)).await.unwrap();
         let engine = Engine::open(config.clone(), store.clone(), exchange).await.unwrap();
         Self { engine, store, scope, config }
     }
@@ -217,6 +215,22 @@ impl Running {
     pub(crate) fn events(&self) -> Subscription {
         self.engine.exchange().subscribe(&[TASKS.to_owned()]).unwrap()
     }
+}
+
+/// Opens the store as soon as nobody else has it: a child that a killed process had forked may hold its lock, until it
+/// executes its program.
+fn open_store(root: &Path, sink: &Arc<Exchange>) -> Store {
+    let mut opened = None;
+    tests::eventually("the store to be free", || {
+        let mut config = StoreConfig::new(root);
+        config.gc = None;
+        match Store::open(config, Arc::<Exchange>::clone(sink)) {
+            Err(error) if error.kind() == model::Kind::FailedPrecondition => {}
+            other => opened = Some(other.unwrap()),
+        }
+        opened.is_some()
+    });
+    opened.unwrap()
 }
 
 /// The next event as `topic subject`, where the subject is the exec's id or the container's.

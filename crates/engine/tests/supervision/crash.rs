@@ -24,6 +24,18 @@ pub(crate) fn shim_pid(bed: &Bed, id: &str) -> Pid {
     Pid::from_raw(found.expect("the shim's process")).unwrap()
 }
 
+/// Stops a process with all its threads, which a signal does only sooner or later.
+pub(crate) fn stop(pid: Pid) {
+    kill_process(pid, Signal::STOP).unwrap();
+    let threads = format!("/proc/{}/task", pid.as_raw_nonzero());
+    tests::eventually("the process to have stopped", || {
+        fs::read_dir(&threads).unwrap().flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+        })
+    });
+}
+
 fn a_killed_shim_takes_its_container_along_and_everyone_is_told(shim: Impl) {
     let bed = Bed::new(shim);
     run(async {
@@ -34,13 +46,16 @@ fn a_killed_shim_takes_its_container_along_and_everyone_is_told(shim: Impl) {
         for expected in ["create", "start"] {
             assert_eq!(next(&mut events).await, format!("/tasks/{expected} c"));
         }
-        let waiting = tokio::spawn({
-            let (engine, scope) = (engine.clone(), scope.clone());
-            async move { engine.wait(&scope, &ProcessId::init("c")).await }
-        });
-        tokio::task::yield_now().await;
+        let process = ProcessId::init("c");
+        let mut waiting = std::pin::pin!(engine.wait(scope, &process));
+        // Looked at once, it is under way.
+        tokio::select! {
+            biased;
+            ended = waiting.as_mut() => panic!("{ended:?}"),
+            () = std::future::ready(()) => {}
+        }
         kill_process(shim_pid(&bed, "c"), Signal::KILL).unwrap();
-        assert_eq!(waiting.await.unwrap().unwrap().status, 137);
+        assert_eq!(waiting.await.unwrap().status, 137);
         // Ours sends again what it was killed before it knew to have arrived.
         let mut event = next(&mut events).await;
         while event == "/tasks/start c" {
@@ -66,7 +81,7 @@ fn a_hung_shim_costs_its_own_callers_a_bounded_time(shim: Impl) {
         daemon.run("hung", &["sleep", "1000"]).await;
         daemon.run("well", &["sleep", "1000"]).await;
         let shim = shim_pid(&bed, "hung");
-        kill_process(shim, Signal::STOP).unwrap();
+        tokio::task::block_in_place(|| stop(shim));
         let listed = engine.list_tasks(scope).await.unwrap();
         assert_eq!(listed.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["well"]);
         let error = engine.get_task(scope, &ProcessId::init("hung")).await.unwrap_err();
