@@ -12,6 +12,17 @@ pub fn rss(pid: u32) -> u64 {
     field(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
+/// The most resident bytes since [`forget_peak`].
+#[must_use]
+pub fn peak(pid: u32) -> u64 {
+    field(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
+/// Lets [`peak`] begin anew.
+pub fn forget_peak(pid: u32) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("forget the peak");
+}
+
 /// Proportional bytes: pages shared by n processes count one n-th each.
 #[must_use]
 pub fn pss(pid: u32) -> u64 {

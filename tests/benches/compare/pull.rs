@@ -11,7 +11,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tests::{Daemon, Impl, Registry};
+use tests::{Daemon, Impl, Registry, memory};
 
 const ROUNDS: usize = 3;
 
@@ -52,7 +52,8 @@ fn pull(
 ) {
     forget_deleted_inodes();
     warm(folder);
-    let rest = rest(daemon.pid());
+    memory::forget_peak(daemon.pid());
+    let rest = memory::rss(daemon.pid());
     let serving = seconds_of(registry.pid());
     let reference = registry.name(&format!("bench:{image}"));
     let cost = images(daemon, side, &[&["pull", "--plain-http"], way.flags, &[&reference]].concat());
@@ -61,8 +62,8 @@ fn pull(
     if way.name == DEFAULT.name {
         let served = seconds_of(registry.pid()) - serving;
         table.add(side, &format!("{name}, user+sys of the registry meanwhile"), "s", None, served);
-        let above = status(daemon.pid(), "VmHWM") - rest;
-        table.add(side, &format!("{name}, daemon's peak above rest, RSS"), "MB", None, above);
+        let above = memory::peak(daemon.pid()).saturating_sub(rest);
+        table.add(side, &format!("{name}, daemon's peak above rest, RSS"), "MB", None, above as f64 / 1e6);
     }
 }
 
@@ -105,17 +106,4 @@ fn layers(folder: &Path, image: &str) -> Vec<PathBuf> {
     let manifest: serde_json::Value = manifest.expect("JSON");
     let layers = manifest["layers"].as_array().expect("an image");
     layers.iter().map(|layer| blob(layer["digest"].as_str().expect("a digest"))).collect()
-}
-
-/// The daemon's memory, MB; its peak is counted from here.
-fn rest(pid: u32) -> f64 {
-    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("forget the peak");
-    status(pid, "VmRSS")
-}
-
-/// A field of `/proc/<pid>/status` in MB.
-fn status(pid: u32, field: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("read status");
-    let line = status.lines().find(|line| line.starts_with(field)).expect("the field");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") * 1024.0 / 1e6
 }

@@ -9,7 +9,7 @@ use tests::bed::BUSYBOX;
 use tests::image::{Image, busybox, digest};
 use tests::layer::Layer;
 use tests::leaks::entries;
-use tests::{Ctr, Daemon, Impl, Registry, image};
+use tests::{Ctr, Daemon, Impl, Registry, image, memory};
 
 /// What is recorded after a pull: digests with their labels, snapshots with their parents.
 #[test]
@@ -46,6 +46,33 @@ fn rows(ctr: &Ctr, command: &str, columns: &[usize], rest: usize) -> BTreeMap<Ve
         (chosen, labels)
     });
     lines.collect()
+}
+
+/// Bytes of each layer below: what no compression makes smaller, so as much over the network as on the disk.
+const LARGE: usize = 80 << 20;
+/// Bytes that the daemon may grow by. It is to be at most 48 MB; allocators and debug builds may have some more.
+const GROWTH: u64 = 72 << 20;
+
+#[test]
+fn memory_is_bounded_whatever_the_layers_have() {
+    let daemon = Daemon::start(Impl::Ours, Impl::Ours);
+    let registry = Registry::open();
+    let reference = registry.name("team/large:1");
+    let mut image = busybox("example.com/test/large:1");
+    for seed in 0..2 {
+        // What was there a mebibyte ago is too far away for gzip to refer to.
+        let noise = crate::crash::noise(seed, 1 << 20).repeat(LARGE >> 20);
+        image.layers.push(Layer::new().file(&format!("noise{seed}"), 0o644, &noise).finish());
+    }
+    push(&daemon, &image, &reference);
+    memory::forget_peak(daemon.pid());
+    let before = memory::rss(daemon.pid());
+    let ctr = daemon.ctr(Impl::Ours);
+    ctr.ok(&format!("images pull --plain-http {reference}"));
+    let grown = memory::peak(daemon.pid()).saturating_sub(before);
+    assert!(grown < GROWTH, "the daemon grew by {grown} bytes");
+    ctr.ok(&format!("images rm --sync {reference}"));
+    daemon.finish();
 }
 
 /// When the daemon is killed, counted from the begin of a pull.

@@ -1,7 +1,10 @@
 //! A file in pieces, read by a thread.
 
 use bytes::Bytes;
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+};
 use tokio::sync::mpsc;
 
 /// Pieces between the disk and the network.
@@ -10,7 +13,7 @@ const AHEAD: usize = 3;
 /// The bytes of `file` from `offset` to `end`, `size` at a time; `on_bytes` hears how far each goes. Dropping it ends
 /// the reading.
 pub(super) fn chunks(
-    file: File,
+    mut file: File,
     offset: u64,
     end: u64,
     size: usize,
@@ -19,12 +22,12 @@ pub(super) fn chunks(
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         let mut at = offset;
+        let mut sought = file.seek(SeekFrom::Start(offset)).map(drop);
         while at < end {
             let len = usize::try_from(end - at).unwrap_or(size).min(size);
-            let mut piece = vec![0; len];
-            let read = file.read_exact_at(&mut piece, at).map(|()| Bytes::from(piece));
-            let failed = read.is_err();
-            if sender.blocking_send(read).is_err() || failed {
+            let piece = std::mem::replace(&mut sought, Ok(())).and_then(|()| read(&mut file, len));
+            let failed = piece.is_err();
+            if sender.blocking_send(piece).is_err() || failed {
                 return;
             }
             at += len as u64;
@@ -32,4 +35,13 @@ pub(super) fn chunks(
         }
     });
     receiver
+}
+
+/// The next `len` bytes, in memory that nobody had to clear for them.
+fn read(file: &mut File, len: usize) -> io::Result<Bytes> {
+    let mut piece = Vec::with_capacity(len);
+    match file.take(len as u64).read_to_end(&mut piece)? {
+        read if read == len => Ok(Bytes::from(piece)),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
