@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -50,7 +50,7 @@ impl Tokens {
             for client in listener.incoming().map_while(Result::ok) {
                 let (seen, folder) = (Arc::clone(&seen), folder.clone());
                 // A client that goes away is none of our business.
-                thread::spawn(move || drop(serve(client, &seen, &folder)));
+                thread::spawn(move || drop(serve(&client, &seen, &folder)));
             }
         });
         Self { address, dir, asked }
@@ -74,7 +74,7 @@ impl Tokens {
 }
 
 /// Answers one request.
-fn serve(client: TcpStream, asked: &Mutex<Vec<String>>, dir: &Path) -> io::Result<()> {
+fn serve(mut client: &TcpStream, asked: &Mutex<Vec<String>>, dir: &Path) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = Vec::new();
     loop {
@@ -117,7 +117,7 @@ fn serve(client: TcpStream, asked: &Mutex<Vec<String>>, dir: &Path) -> io::Resul
     };
     let answer = answer.to_string();
     let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\n");
-    write!(&client, "{head}content-length: {}\r\n\r\n{answer}", answer.len())
+    write!(client, "{head}content-length: {}\r\n\r\n{answer}", answer.len())
 }
 
 /// A word of a query or form without its escapes.
@@ -159,7 +159,7 @@ fn token<'a>(dir: &Path, scopes: impl Iterator<Item = &'a str>) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature(&dir.join("key.pem"), &signed)))
 }
 
-fn signature(key: &PathBuf, text: &str) -> Vec<u8> {
+fn signature(key: &Path, text: &str) -> Vec<u8> {
     let mut command = Command::new("openssl");
     command.args(["dgst", "-sha256", "-binary", "-sign"]).arg(key);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the package openssl");

@@ -4,10 +4,11 @@
 //! what it lists; the one with the tag last.
 
 use super::source::SourceLabel;
+use bytes::Bytes;
 use client::oci::{Descriptor, Kind, is_non_distributable};
 use client::{Client, Event, Item, Progress, descend};
-use distribution::{Mounted, Repository};
-use model::{Error, Result};
+use distribution::Repository;
+use model::{Digest, Error, Result};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -89,8 +90,9 @@ impl Push {
         let labels = self.client.blob_info(digest).await?.labels;
         let elsewhere = self.source.other(&labels);
         self.progress.on(Event::Blob(digest, blob.size));
-        match self.repository.upload(digest, elsewhere).await? {
-            Mounted::Present => {
+        match self.repository.push_blob(digest, blob.size, elsewhere, |offset| self.bytes(digest, offset)).await? {
+            true => self.progress.on(Event::Stored(digest)),
+            false => {
                 let item = Item {
                     name: digest.as_str(),
                     phase: "already exists",
@@ -99,10 +101,6 @@ impl Push {
                     descriptor: Some(blob),
                 };
                 self.progress.on(Event::Item(item));
-            }
-            Mounted::Upload(mut upload) => {
-                upload.whole(blob.size, self.body(blob).await?).await?;
-                self.progress.on(Event::Stored(digest));
             }
         }
         Ok(())
@@ -114,11 +112,11 @@ impl Push {
         self.repository.put_manifest(object, &document.media_type, bytes.into()).await.map(drop)
     }
 
-    /// The blob's bytes, as the store gives them.
-    async fn body(&self, blob: &Descriptor) -> Result<reqwest::Body> {
-        let mut stored = self.client.read_blob(&blob.digest).await?;
-        let (sender, receiver) = mpsc::channel::<io::Result<bytes::Bytes>>(AHEAD);
-        let (progress, digest) = (Arc::clone(&self.progress), blob.digest.clone());
+    /// A blob's bytes from `offset` on, as the store gives them.
+    async fn bytes(&self, digest: &Digest, offset: u64) -> Result<ReceiverStream<io::Result<Bytes>>> {
+        let mut stored = self.client.read_blob_from(digest, offset).await?;
+        let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
+        let (progress, digest) = (Arc::clone(&self.progress), digest.clone());
         tokio::spawn(async move {
             loop {
                 let chunk = match stored.next().await {
@@ -135,6 +133,6 @@ impl Push {
                 }
             }
         });
-        Ok(reqwest::Body::wrap_stream(ReceiverStream::new(receiver)))
+        Ok(ReceiverStream::new(receiver))
     }
 }

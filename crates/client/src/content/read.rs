@@ -45,7 +45,13 @@ impl Client {
 
     /// Opens blob `digest` from its start.
     pub async fn read_blob(&self, digest: &Digest) -> Result<Blob> {
-        let request = ReadContentRequest { digest: digest.to_string(), offset: 0, size: 0 };
+        self.read_blob_from(digest, 0).await
+    }
+
+    /// Opens blob `digest` from `offset` on.
+    pub async fn read_blob_from(&self, digest: &Digest, offset: u64) -> Result<Blob> {
+        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+        let request = ReadContentRequest { digest: digest.to_string(), offset, size: 0 };
         let stream = self.content().read(request).await.reply()?;
         Ok(Blob { digest: digest.clone(), stream })
     }

@@ -8,6 +8,7 @@ mod list;
 mod push;
 mod request;
 mod resolve;
+mod send;
 
 use crate::{
     auth::{Authorizer, Credentials},

@@ -119,6 +119,11 @@ impl Repository {
 }
 
 impl Upload<'_> {
+    /// The blob.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
     /// Bytes that the registry has so far.
     pub fn offset(&self) -> u64 {
         self.offset

@@ -13,19 +13,15 @@ use client::{
     Listing, MAX_DOCUMENT, check_depth,
     oci::{Descriptor, Kind},
 };
-use distribution::{Mounted, Reference, Repository, Upload};
+use distribution::{Reference, Repository};
 use model::{Digest, Error, Result, Scope};
-use std::{cmp::Reverse, collections::HashSet, sync::Arc};
+use std::{cmp::Reverse, collections::HashSet, io, sync::Arc};
 use store::Store;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Attempts to upload a blob; each goes on from what the registry has got.
-const ATTEMPTS: usize = 3;
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
-/// Bytes of one request, where the rest of a blob is sent.
-const PIECE: usize = 4 << 20;
 
 /// A push under way.
 #[derive(Debug)]
@@ -176,61 +172,21 @@ impl Push {
 
     /// Pushes a blob, unless the registry has it.
     async fn blob(&self, blob: &Descriptor, from: Option<String>) -> Result<()> {
-        let mut lost = None;
-        for _ in 0..ATTEMPTS {
-            let mut upload = match self.repository.upload(&blob.digest, from.as_deref()).await? {
-                Mounted::Present => {
-                    self.tracker.exists(blob);
-                    return Ok(());
-                }
-                Mounted::Upload(upload) => upload,
-            };
-            match self.send(blob, &mut upload).await? {
-                None => {
-                    self.tracker.complete(blob);
-                    return Ok(());
-                }
-                // Some registries drop an upload that broke: anew.
-                broken => lost = broken,
-            }
+        let Descriptor { digest, size, .. } = blob;
+        match self.repository.push_blob(digest, *size, from.as_deref(), |offset| self.bytes(blob, offset)).await? {
+            true => self.tracker.complete(blob),
+            false => self.tracker.exists(blob),
         }
-        Err(lost.unwrap_or_else(|| Error::internal("no attempt was made")))
+        Ok(())
     }
 
-    /// Sends a blob's bytes, in one request, or the rest after one that broke. Returns what broke an upload of which
-    /// the registry then knew nothing any more.
-    async fn send(&self, blob: &Descriptor, upload: &mut Upload<'_>) -> Result<Option<Error>> {
-        let mut failure = None;
-        for _ in 0..ATTEMPTS {
-            let sent = self.send_from(blob, upload).await;
-            let Err(error) = sent else { return Ok(None) };
-            tracing::debug!(digest = %blob.digest, %error, "an upload broke");
-            // What it has got.
-            match upload.status().await {
-                Ok(_) => failure = Some(error),
-                Err(status) if status.is_not_found() => return Ok(Some(error)),
-                Err(_) => return Err(error),
-            }
-        }
-        Err(failure.unwrap_or_else(|| Error::internal("no attempt was made")))
-    }
-
-    async fn send_from(&self, blob: &Descriptor, upload: &mut Upload<'_>) -> Result<()> {
+    /// A blob's bytes from `offset` on.
+    async fn bytes(&self, blob: &Descriptor, offset: u64) -> Result<ReceiverStream<io::Result<Bytes>>> {
         let (store, scope, digest) = (self.store.clone(), self.scope.clone(), blob.digest.clone());
         let file = blocking(move || Ok(store.open_reader(&scope, &digest)?.into_file())).await?;
-        let offset = upload.offset();
-        if offset == 0 {
-            let tracked = (Arc::clone(&self.tracker), blob.clone());
-            let chunks = read::chunks(file, 0, blob.size, CHUNK, move |bytes| tracked.0.moved(&tracked.1, bytes));
-            return upload.stream(blob.size, ReceiverStream::new(chunks)).await;
-        }
-        let mut rest = read::chunks(file, offset, blob.size, PIECE, |_| {});
-        while let Some(piece) = rest.recv().await {
-            let piece = piece.map_err(|error| Error::io(format!("read {}", blob.digest), error))?;
-            upload.chunk(piece).await?;
-            self.tracker.moved(blob, upload.offset());
-        }
-        upload.commit().await
+        let tracked = (Arc::clone(&self.tracker), blob.clone());
+        let chunks = read::chunks(file, offset, blob.size, CHUNK, move |bytes| tracked.0.moved(&tracked.1, bytes));
+        Ok(ReceiverStream::new(chunks))
     }
 
     /// Pushes a manifest or index as `object`.

@@ -1,0 +1,89 @@
+//! A blob sent whole, however often connections break on the way.
+//!
+//! ```text
+//! upload ── one request ──► done
+//!   ▲           │ breaks
+//!   │           ▼
+//!   │   what has it got? ── so many bytes ──► the rest in pieces ──► done
+//!   └────────── nothing is known of it          │ breaks: asked again
+//! ```
+
+use super::{Mounted, Repository, Upload};
+use bytes::{Bytes, BytesMut};
+use model::{Digest, Error, Result};
+use std::io;
+use tokio_stream::{Stream, StreamExt as _};
+
+/// Attempts to begin an upload, and to go on with each.
+const ATTEMPTS: usize = 3;
+/// Bytes of one request, where the rest of a blob is sent.
+const PIECE: usize = 4 << 20;
+
+impl Repository {
+    /// Sees to it that the registry has blob `digest` of `size` bytes, mounting it from repository `source` if that can
+    /// be. `open` gives the blob's bytes from an offset on, and may be asked more than once. Returns whether bytes were
+    /// sent.
+    ///
+    /// # Errors
+    /// The registry's, or those of `open`, after three attempts.
+    pub async fn push_blob<F, S>(
+        &self,
+        digest: &Digest,
+        size: u64,
+        source: Option<&str>,
+        open: impl Fn(u64) -> F + Send + Sync,
+    ) -> Result<bool>
+    where
+        F: Future<Output = Result<S>> + Send,
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
+    {
+        let mut lost = None;
+        for _ in 0..ATTEMPTS {
+            let Mounted::Upload(mut upload) = self.upload(digest, source).await? else { return Ok(false) };
+            match upload.send(size, &open).await? {
+                None => return Ok(true),
+                // Some registries drop an upload that broke: anew.
+                broken => lost = broken,
+            }
+        }
+        Err(lost.unwrap_or_else(|| Error::internal("no attempt was made")))
+    }
+}
+
+impl Upload<'_> {
+    /// Sends the blob. Returns what broke an upload of which the registry then knew nothing any more.
+    async fn send<F, S>(&mut self, size: u64, open: &(impl Fn(u64) -> F + Send + Sync)) -> Result<Option<Error>>
+    where
+        F: Future<Output = Result<S>> + Send,
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
+    {
+        let mut failure = None;
+        for _ in 0..ATTEMPTS {
+            let bytes = open(self.offset()).await?;
+            let sent = if self.offset() == 0 { self.stream(size, bytes).await } else { self.pieces(bytes).await };
+            let Err(error) = sent else { return Ok(None) };
+            tracing::debug!(%error, "an upload broke");
+            match self.status().await {
+                Ok(_) => failure = Some(error),
+                Err(status) if status.is_not_found() => return Ok(Some(error)),
+                Err(_) => return Err(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::internal("no attempt was made")))
+    }
+
+    /// Sends the rest.
+    async fn pieces(&mut self, mut bytes: impl Stream<Item = io::Result<Bytes>> + Unpin) -> Result<()> {
+        let mut piece = BytesMut::new();
+        while let Some(chunk) = bytes.next().await {
+            piece.extend_from_slice(&chunk.map_err(|error| Error::io(format!("read {}", self.digest()), error))?);
+            if piece.len() >= PIECE {
+                self.chunk(piece.split().freeze()).await?;
+            }
+        }
+        if !piece.is_empty() {
+            self.chunk(piece.freeze()).await?;
+        }
+        self.commit().await
+    }
+}
