@@ -40,14 +40,15 @@ test: ## Pass all tests: units, black-box tests beside Go containerd, the demons
 	scripts/demo.sh $(TEST_DIR) $(SHIM)
 
 .PHONY: test-vm
-test-vm: ## Only the tests in a virtual machine: power cuts, cgroup v2 with runc, crun and youki, checkpoints
+test-vm: ## Only the tests in a virtual machine, all of execution among them: power cuts, cgroup v2, checkpoints
 	scripts/packages.sh build vm
 	scripts/peers.sh target/peers
 	scripts/youki.sh target/youki
 	scripts/kernel.sh target/kernel
 	$(MAKE) shim
 	$(CARGO) build --profile $(TEST_PROFILE) -p containerd -p ctr
-	$(CARGO) test --profile $(TEST_PROFILE) -p tests --test vm
+	$(CARGO) test --profile $(TEST_PROFILE) -p tests --test blackbox --no-run
+	CONTAINERD_EXECUTION=$${CONTAINERD_EXECUTION:-ours} $(CARGO) test --profile $(TEST_PROFILE) -p tests --test vm
 
 .PHONY: bench
 bench: ## Measure beside Go containerd and print the ratios (docs/benchmarks.md)

@@ -202,7 +202,7 @@ impl Daemon {
         assert!(status.success(), "the daemon ended with {status}\n{}", self.log_tail());
         let start = Instant::now();
         // Shims end on their own a moment after their task is deleted.
-        while start.elapsed() < std::time::Duration::from_secs(10) && !self.traces.found().is_empty() {
+        while start.elapsed() < PATIENCE && !self.traces.found().is_empty() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let found = self.traces.found();

@@ -11,23 +11,39 @@ use crate::programs::{profile_dir, workspace_dir};
 /// Modules whose tests start containers, a few each, and need no registry and no third-party client.
 const MODULES: &[&str] = &["checkpoint", "events", "restart", "restart_monitor", "tasks", "tasks_exec", "tasks_unruly"];
 
-/// Which rows of the tests' matrix.
+/// One test of each kind, where there is no time for more.
+const FEW: &[&str] = &[
+    "events::life_of_a_container::ours",
+    "restart::killed_daemon::ours",
+    "tasks::attached::ours",
+    "tasks::paused_and_resumed::ours",
+    "tasks_exec::exec::ours",
+    "tasks_unruly::fork_bomb::ours",
+];
+
+/// How many of the tests, by the rows of their matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
+pub enum Extent {
+    /// A few of ours.
+    Few,
     /// Our daemon and shim, by Go's ctr where a test has that row.
     Ours,
     /// Every combination with a program of ours in it, and Go's alone.
     All,
 }
 
-impl Rows {
-    /// Ours, or all where `$CONTAINERD_EXECUTION` is `full`: the others take several times as long.
+impl Extent {
+    /// What `$CONTAINERD_EXECUTION` asks for: `ours` or `all`; else `usual`.
+    ///
+    /// # Panics
+    /// For any other value.
     #[must_use]
-    pub fn wanted() -> Self {
-        if std::env::var_os("CONTAINERD_EXECUTION").is_some_and(|value| value == "full") {
-            Self::All
-        } else {
-            Self::Ours
+    pub fn wanted(usual: Self) -> Self {
+        match std::env::var("CONTAINERD_EXECUTION").as_deref() {
+            Err(_) => usual,
+            Ok("ours") => Self::Ours,
+            Ok("all") => Self::All,
+            Ok(other) => panic!("CONTAINERD_EXECUTION={other}: neither ours nor all"),
         }
     }
 }
@@ -61,7 +77,7 @@ fn modified(path: &Path) -> SystemTime {
 
 /// The names of the execution tests in `binary`.
 #[must_use]
-pub fn names(binary: &Path, rows: Rows) -> Vec<String> {
+pub fn names(binary: &Path, extent: Extent) -> Vec<String> {
     let listing = Command::new(binary).args(["--list", "--format", "terse"]).output().expect("list the tests");
     let names: Vec<String> = String::from_utf8_lossy(&listing.stdout)
         .lines()
@@ -69,9 +85,14 @@ pub fn names(binary: &Path, rows: Rows) -> Vec<String> {
         .filter(|name| name.split_once("::").is_some_and(|(module, _)| MODULES.contains(&module)))
         .map(str::to_owned)
         .collect();
-    match rows {
-        Rows::All => names,
-        Rows::Ours => only_ours(&names),
+    match extent {
+        Extent::All => names,
+        Extent::Ours => only_ours(&names),
+        Extent::Few => {
+            let is_there = |few: &&str| names.iter().any(|name| name == few);
+            assert!(FEW.iter().all(|few| is_there(&few)), "{FEW:?} are among {names:?}");
+            FEW.iter().map(|name| (*name).to_owned()).collect()
+        }
     }
 }
 

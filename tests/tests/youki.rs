@@ -3,13 +3,13 @@
 
 use std::process::Command;
 
-use tests::execution::{self, Rows};
+use tests::execution::{self, Extent};
 use tests::programs;
 
 #[test]
 fn execution() {
     let binary = execution::binary();
-    let names = execution::names(&binary, Rows::wanted());
+    let names = execution::names(&binary, Extent::wanted(Extent::Ours));
     assert!(!names.is_empty());
     let youki = programs::youki();
     let status =

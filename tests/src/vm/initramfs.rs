@@ -64,6 +64,11 @@ impl Initramfs {
         copy(from, &self.dir.path().join(to));
     }
 
+    /// Adds a file of this text in the root directory.
+    pub fn text(&mut self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).expect("write a file");
+    }
+
     /// Adds an executable script as /bin/`name`.
     pub fn script(&mut self, name: &str, text: &str) {
         let path = self.dir.path().join("bin").join(name);

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use disk::{Disk, Mounted};
 pub use initramfs::Initramfs;
@@ -83,10 +83,8 @@ impl Vm {
     /// # Panics
     /// When the machine ends first, or says nothing for too long.
     pub fn wait_for(&mut self, prefix: &str) -> String {
-        let start = Instant::now();
         loop {
-            let left = PATIENCE.saturating_sub(start.elapsed());
-            let Ok(line) = self.lines.recv_timeout(left) else {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
                 panic!("no line {prefix:?} on the console, which said:\n{}", self.seen.join("\n"));
             };
             let found = line.strip_prefix(prefix).map(|rest| rest.trim().to_owned());

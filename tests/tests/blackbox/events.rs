@@ -37,7 +37,7 @@ fn life_of_a_container(bed: &mut Bed) {
     let last = if bed.row.shim == Impl::Ours { "/tasks/delete" } else { "/tasks/exit" };
     let done = |printed: &str| printed.contains(last) && printed.contains("/containers/delete");
     let seen = topics(bed, done, || {
-        assert_eq!(ctr.ok(&format!("run --rm {image} watched echo hi")), "hi\n");
+        ctr.ok(&format!("run --rm {image} watched true"));
     });
     let place = |topic: &str| {
         let mut places = seen.iter().enumerate().filter(|(_, t)| *t == topic).map(|(place, _)| place);

@@ -63,7 +63,7 @@ fn kept_running_and_stopped_by_labels(bed: &mut Bed) {
     let second = restarted(bed, "box", first);
     assert_eq!(count(bed, "box"), 1);
     // Same image, same snapshot, and its output in the log.
-    assert_eq!(ctr.ok("tasks exec --exec-id e box cat /etc/motd"), "last\n");
+    ctr.says("tasks exec --exec-id e box cat /etc/motd", "last\n");
     eventually("the log", || fs::read_to_string(&log).is_ok_and(|text| text == "said\n"));
     kill_process(Pid::from_raw(i32::try_from(second).unwrap()).unwrap(), Signal::KILL).unwrap();
     restarted(bed, "box", second);

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use tests::image::busybox_archive;
 use tests::vm::{Disk, Initramfs, Vm};
 use tests::{Impl, bed::BUSYBOX, programs};
@@ -17,18 +18,27 @@ until ctr version >/dev/null 2>&1; do sleep 0.2; done
 echo "import=$(ctr images import --local /busybox.tar >/dev/null 2>&1; echo $?)"
 "#;
 
-/// Debian's crun is older than the version of the OCI spec that `ctr` writes, and refuses it unseen.
-const CRUN: &str = r#"
-cat > /bin/old-crun <<'END'
-#!/bin/sh
-[ -e config.json ] && sed -i 's/"ociVersion":"[^"]*"/"ociVersion":"1.0.2"/' config.json
-exec crun "$@"
-END
-chmod +x /bin/old-crun
-"#;
+/// A root directory without an image.
+const PLAIN: &str = r"
+mkdir -p /plain/bin /plain/proc /plain/dev /plain/sys
+cp /bin/busybox /plain/bin/busybox
+for applet in sh mkdir cat sleep; do ln -s busybox /plain/bin/$applet; done
+";
+
+/// No systemd runs there to make a group.
+const SYSTEMD: &str = r"
+say systemd ctr run --rm --runc-systemd-cgroup --cgroup machine.slice:test:x example.com/test/busybox:1 sliced true
+say unsliced ctr containers ls -q
+";
 
 /// The steps with one runtime; what they say starts with its name.
 fn steps(runtime: &str) -> String {
+    // youki does not remove a group that has others below.
+    let delegated = if runtime == "youki" {
+        String::new()
+    } else {
+        format!("say {runtime}.delegated $run --rm --config /delegated.json delegated")
+    };
     format!(
         r#"
 run="ctr run --runc-binary /bin/{runtime}"
@@ -54,42 +64,84 @@ ctr tasks exec -d --exec-id worker limited sleep 2000
 ctr tasks kill --all -s KILL limited
 for _ in $(seq 50); do ctr tasks ls | grep -q RUNNING || break; sleep 0.2; done
 ctr tasks rm limited; ctr containers rm limited hungry
+$run -d --cgroup /chosen/place {BUSYBOX} placed sleep 1000
+say {runtime}.placed sh -c '[ "$(wc -l < /sys/fs/cgroup/chosen/place/cgroup.procs)" = 1 ] && echo there'
+ctr tasks rm -f placed; ctr containers rm placed
+{delegated}
 say {runtime}.containers ctr containers ls -q
 say {runtime}.cgroups sh -c 'ls -d /sys/fs/cgroup/default/*/ 2>/dev/null'
 "#
     )
 }
 
-/// A process that counts, checkpointed while it goes on, ended by a second checkpoint, and back in another container
-/// from the first. Go's `ctr`, which has all these commands; CRIU wants some of what an init system sets up.
-const CHECKPOINT: &str = r#"
+/// What CRIU wants of an init system.
+const CHECKPOINTS: &str = r#"
 touch /etc/hosts /etc/resolv.conf
 ip link set lo up
 mkdir -p /dev/pts; mount -t devpts devpts /dev/pts
-program='i=0; while true; do i=$((i+1)); echo $i > /count; sleep 0.1; done'
-go-ctr run -d --null-io --net-host example.com/test/busybox:1 counter sh -c "$program"
-sleep 4
-say counted ctr tasks exec --exec-id look counter cat /count
-say image go-ctr containers checkpoint --task --rw --image counter example.com/checkpoint:1
-say goes-on go-ctr tasks ls
-say folder go-ctr tasks checkpoint --exit --image-path /data/images --work-path /data/work counter
-say ended go-ctr tasks ls
-say images ls /data/images
-go-ctr tasks rm counter
-say restored go-ctr containers restore --live again example.com/checkpoint:1
-say counts ctr tasks exec --exec-id look again cat /count
-sleep 2
-say counts-on ctr tasks exec --exec-id look again cat /count
-go-ctr tasks rm -f again; go-ctr containers rm counter again
-say left go-ctr containers ls -q
 "#;
+
+/// A process that counts, checkpointed by `maker` while it goes on, ended by a second checkpoint, and brought back in
+/// another container from the first by `restorer`. Both are a `ctr`.
+fn checkpoint(maker: &str, restorer: &str) -> String {
+    format!(
+        r#"
+program='i=0; while true; do i=$((i+1)); echo $i > /count; sleep 0.1; done'
+{maker} run -d --null-io --net-host {BUSYBOX} counter sh -c "$program"
+until [ -n "$(ctr tasks exec --exec-id look counter cat /count)" ]; do sleep 0.5; done
+say {maker}.counted ctr tasks exec --exec-id look counter cat /count
+say {maker}.image {maker} containers checkpoint --task --rw --image counter example.com/checkpoint:{maker}
+say {maker}.goes-on {maker} tasks ls
+say {maker}.folder {maker} tasks checkpoint --exit --image-path /data/{maker} --work-path /data/work counter
+say {maker}.ended {maker} tasks ls
+say {maker}.images ls /data/{maker}
+{maker} tasks rm counter; {maker} containers rm counter
+say {maker}.restored {restorer} containers restore --live again example.com/checkpoint:{maker}
+say {maker}.counts ctr tasks exec --exec-id look again cat /count
+sleep 2
+say {maker}.counts-on ctr tasks exec --exec-id look again cat /count
+{restorer} tasks rm -f again; {restorer} containers rm again
+say {maker}.left {restorer} containers ls -q
+"#
+    )
+}
+
+/// A container in a cgroup namespace of its own, whose cgroup is its to divide: it moves itself to a group below, hands
+/// the pids controller down, and what it starts in a second group is held to that one's limit.
+const DELEGATED: &str = r#"
+cd /sys/fs/cgroup && mkdir leader worker && echo 0 > leader/cgroup.procs && echo +pids > cgroup.subtree_control || exit 1
+echo 3 > worker/pids.max
+sh -c 'echo 0 > worker/cgroup.procs; for i in 1 2 3 4 5 6; do sleep 1 & done; wait' 2>/dev/null
+echo $(cat /proc/1/cgroup) $(cat worker/pids.events)
+"#;
+
+/// Its `config.json`, on the directory /plain.
+fn delegated() -> String {
+    let namespaces: Vec<_> = ["pid", "ipc", "mount", "cgroup"].iter().map(|kind| json!({ "type": kind })).collect();
+    let mount = |at: &str, kind: &str| json!({ "destination": at, "type": kind, "source": kind, "options": ["rw"] });
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": { "uid": 0, "gid": 0 }, "cwd": "/", "env": ["PATH=/bin"], "args": ["sh", "-c", DELEGATED],
+        },
+        "root": { "path": "/plain" },
+        "mounts": [
+            mount("/proc", "proc"), mount("/dev", "tmpfs"), mount("/sys", "sysfs"), mount("/sys/fs/cgroup", "cgroup"),
+        ],
+        "linux": { "cgroupsPath": "/default/delegated", "namespaces": namespaces },
+    })
+    .to_string()
+}
 
 /// One machine for all of it: it is the boot that takes the time.
 #[test]
 fn containers_run_on_unified_cgroups() {
     let runtimes = ["runc", "old-crun", "youki"];
     let steps = runtimes.map(steps).concat();
-    let script = format!("{SAY}{CRUN}{steps}{CHECKPOINT}cat /run/log\necho\necho END=\nsleep 1000");
+    let checkpoints =
+        [("ctr", "go-ctr"), ("go-ctr", "ctr")].map(|(maker, restorer)| checkpoint(maker, restorer)).concat();
+    let script =
+        format!("{SAY}{PLAIN}{steps}{SYSTEMD}{CHECKPOINTS}{checkpoints}cat /run/log\necho\necho END=\nsleep 1000");
     let mut initramfs = Initramfs::new();
     for (program, name) in [
         (Impl::Ours.containerd(), "containerd"),
@@ -110,6 +162,8 @@ fn containers_run_on_unified_cgroups() {
         initramfs.module(module);
     }
     initramfs.file(busybox_archive(), Path::new("busybox.tar"));
+    initramfs.text("delegated.json", &delegated());
+    initramfs.script("old-crun", crate::OLD_CRUN);
     let packed = initramfs.pack(&script);
     let disk = Disk::ext4(512 << 20);
     let mut vm = Vm::boot(&packed, &disk.path(), None);
@@ -134,18 +188,27 @@ fn containers_run_on_unified_cgroups() {
         expect("resumed", &|text| text.contains("limited") && text.contains("RUNNING"));
         expect("hungry", &|text| text == "137");
         expect("oom", &|text| text.starts_with("/tasks/create /tasks/start /tasks/oom /tasks/exit"));
+        expect("placed", &|text| text == "there");
+        if runtime != "youki" {
+            expect("delegated", &|text| text.starts_with("0::/leader max ") && !text.ends_with(" 0"));
+        }
         expect("containers", &str::is_empty);
         expect("cgroups", &str::is_empty);
     }
-    let count = |name: &str| said(name).parse::<u64>().unwrap_or(0);
-    for quiet in ["image", "folder", "restored", "left"] {
-        expect(quiet, &str::is_empty);
+    expect("systemd", &|text| text.contains("systemd"));
+    expect("unsliced", &str::is_empty);
+    for maker in ["ctr", "go-ctr"] {
+        let count = |name: &str| said(&format!("{maker}.{name}")).parse::<u64>().unwrap_or(0);
+        let expect = |name: &str, test: &dyn Fn(&str) -> bool| expect(&format!("{maker}.{name}"), test);
+        for quiet in ["image", "folder", "restored", "left"] {
+            expect(quiet, &str::is_empty);
+        }
+        expect("goes-on", &|text| text.contains("RUNNING"));
+        expect("ended", &|text| text.contains("STOPPED"));
+        expect("images", &|text| text.contains("inventory.img"));
+        expect("counted", &|text| text.parse::<u64>().is_ok_and(|count| count > 0));
+        // A program started anew would begin with 1, and is not given the time to come as far.
+        expect("counts", &|_| count("counts") >= count("counted"));
+        expect("counts-on", &|_| count("counts-on") > count("counts"));
     }
-    expect("goes-on", &|text| text.contains("RUNNING"));
-    expect("ended", &|text| text.contains("STOPPED"));
-    expect("images", &|text| text.contains("inventory.img"));
-    expect("counted", &|text| text.parse::<u64>().is_ok_and(|count| count > 0));
-    // A program started anew would begin with 1, and is not given the time to come as far.
-    expect("counts", &|_| count("counts") >= count("counted"));
-    expect("counts-on", &|_| count("counts-on") > count("counts"));
 }
