@@ -6,7 +6,7 @@
 #   bench:one     one layer of about 200 MB compressed
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-. "$here/debian.sh"
+. "$here/oci.sh"
 mkdir -p "$1" && cd "$1"
 [ -s registry/done ] && exit 0
 
@@ -25,50 +25,13 @@ ten=(
 small="linux-headers-$(apt-cache search --names-only '^linux-headers-6\.1\.0-[0-9]+-common$' | sort -V | tail -n 1 | cut -d' ' -f1 | sed s/linux-headers-//) manpages manpages-dev perl-modules-5.36 libpython3.11-stdlib golang-1.19-src"
 large="openjdk-17-jre-headless golang-1.19-go libllvm14 libclang-cpp14 clang-14 llvm-14"
 
-rm -rf work registry && mkdir -p work/debs work/oci
-# The files of packages, in a directory.
-unpack() { # DIR PACKAGE...
-  local dir=$1 package
-  shift
-  mkdir -p "$dir"
-  for package; do
-    ls work/debs/"$package"_*.deb >/dev/null 2>&1 ||
-      (cd work/debs && apt-get -qq -o APT::Sandbox::User=root download "$package")
-    dpkg -x work/debs/"$package"_*.deb "$dir"
-  done
-}
-# Stores a file as a blob of image $image and prints its descriptor.
-blob() { # FILE MEDIA-TYPE
-  local digest size
-  digest=$(sha256sum "$1" | cut -d' ' -f1) size=$(stat -c %s "$1")
-  mv "$1" "work/oci/$image/blobs/sha256/$digest"
-  printf '{"mediaType":"%s","digest":"sha256:%s","size":%s}' "$2" "$digest" "$size"
-}
-join() { local IFS=,; echo "$*"; }
-oci=application/vnd.oci.image
-begin() { # IMAGE
-  image=$1 diff_ids=() descriptors=()
-  mkdir -p "work/oci/$image/blobs/sha256"
-}
-layer() { # TAR
-  diff_ids+=("\"sha256:$(sha256sum "$1" | cut -d' ' -f1)\"")
-  gzip -6 "$1"
-  descriptors+=("$(blob "$1.gz" $oci.layer.v1.tar+gzip)")
-}
-finish() {
-  printf '{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/bash"]},"rootfs":{"type":"layers","diff_ids":[%s]}}' "$(join "${diff_ids[@]}")" >work/config
-  printf '{"schemaVersion":2,"mediaType":"%s","config":%s,"layers":[%s]}' $oci.manifest.v1+json "$(blob work/config $oci.config.v1+json)" "$(join "${descriptors[@]}")" >work/manifest
-  printf '{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' $oci.index.v1+json "$(blob work/manifest $oci.manifest.v1+json)" >"work/oci/$image/index.json"
-  printf '{"imageLayoutVersion":"1.0.0"}' >"work/oci/$image/oci-layout"
-}
+rm -rf work registry && mkdir work
 
 begin ten
 for packages in "${ten[@]}"; do
   # shellcheck disable=SC2086 # a list of names
   unpack work/files $packages
-  tar -C work/files --numeric-owner --sort=name -cf work/layer.tar .
-  layer work/layer.tar
-  rm -rf work/files
+  layer_of work/files
 done
 finish
 
@@ -87,9 +50,7 @@ finish
 begin one
 # shellcheck disable=SC2086 # a list of names
 unpack work/files $large
-tar -C work/files --numeric-owner --sort=name -cf work/layer.tar .
-layer work/layer.tar
-rm -rf work/files
+layer_of work/files
 finish
 
 port=$((20000 + RANDOM % 20000))

@@ -1,31 +1,25 @@
-//! The floor below every pull: the same layers with no network, no metadata, no checks of what is in them.
+//! The floor below every pull: the same bytes through inflate, sha256 and the disk, and nothing else.
 //!
-//! Each layer is copied as it is, hashed, inflated, hashed again, and its files are made; the end is on the disk. With
-//! the decompressor and the digest that our daemon has, on as many threads as there are cores and one more each for
-//! those that inflate ahead; and the disk is kept busy meanwhile, so that the sync at the end has little left.
+//! Each layer is copied as it is, hashed, inflated, hashed again, and written as one file; the end is on the disk. No
+//! network, no archive to read, no files to make, no metadata. With the decompressor and the digest that our daemon
+//! has, a layer on one thread, as many at a time as there are cores.
 
 use crate::cost::Cost;
 use flate2::read::MultiGzDecoder;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use sha2::{Digest as _, Sha256};
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write as _},
+    fs::File,
+    io::{self, BufReader, Read, Write as _},
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        mpsc::{Receiver, sync_channel},
-    },
+    sync::Mutex,
     thread,
     time::Instant,
 };
-use tar::{Archive, EntryType};
 
-/// Bytes passed on at a time, and how many times that may wait.
+/// Bytes at a time.
 const CHUNK: usize = 256 << 10;
-const CHUNKS: usize = 8;
 
-/// Unpacks `layers` into `target`, which is empty.
+/// Takes `layers` to `target`, which is empty.
 pub(crate) fn unpack(layers: &[PathBuf], target: &Path) -> Cost {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let waiting = Mutex::new(layers.iter().enumerate());
@@ -52,113 +46,45 @@ fn used() -> f64 {
     used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
-fn unpack_layer(layer: &Path, root: &Path) {
-    fs::create_dir(root).expect("make the root");
-    let (sender, chunks) = sync_channel::<Vec<u8>>(CHUNKS);
-    let (back, free) = sync_channel::<Vec<u8>>(CHUNKS + 2);
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            let blob = File::create(root.with_extension("blob")).expect("make the blob");
-            let stored = Stored { from: File::open(layer).expect("open the layer"), to: blob, hash: Sha256::new() };
-            let mut plain = MultiGzDecoder::new(io::BufReader::with_capacity(CHUNK, stored));
-            loop {
-                let mut chunk = free.try_recv().unwrap_or_default();
-                chunk.clear();
-                if plain.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).expect("inflate") == 0 {
-                    break;
-                }
-                sender.send(chunk).expect("pass on");
-            }
-            std::hint::black_box(plain.into_inner().into_inner().hash.finalize());
-        });
-        let mut plain = Plain { chunks, back, chunk: Vec::new(), at: 0, hash: Sha256::new() };
-        let mut archive = Archive::new(&mut plain);
-        let mut buffer = vec![0; CHUNK];
-        for entry in archive.entries().expect("an archive") {
-            make(&mut entry.expect("an entry"), root, &mut buffer);
+fn unpack_layer(layer: &Path, to: &Path) {
+    let mut blob = Hashed { hash: Sha256::new(), file: File::create(to.with_extension("blob")).expect("make a file") };
+    let stored = Stored { from: File::open(layer).expect("open the layer"), to: &mut blob };
+    let mut inflated = MultiGzDecoder::new(BufReader::with_capacity(CHUNK, stored));
+    let mut plain = Hashed { hash: Sha256::new(), file: File::create(to).expect("make a file") };
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match inflated.read(&mut buffer).expect("inflate") {
+            0 => break,
+            read => plain.write(&buffer[..read]).expect("write"),
         }
-        io::copy(&mut plain, &mut io::sink()).expect("read the padding");
-        std::hint::black_box(plain.hash.finalize());
-    });
+    }
+    drop(inflated);
+    std::hint::black_box((blob.hash.finalize(), plain.hash.finalize()));
 }
 
-/// The blob, kept and hashed as it is read.
-struct Stored {
-    from: File,
-    to: File,
+/// A file that is hashed as it is written.
+struct Hashed {
     hash: Sha256,
+    file: File,
 }
 
-impl Read for Stored {
+impl Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.file.write_all(bytes)
+    }
+}
+
+/// The blob, kept as it is read.
+struct Stored<'a> {
+    from: File,
+    to: &'a mut Hashed,
+}
+
+impl Read for Stored<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(buffer)?;
-        self.to.write_all(&buffer[..read])?;
-        self.hash.update(&buffer[..read]);
+        self.to.write(&buffer[..read])?;
         Ok(read)
-    }
-}
-
-/// What was inflated, hashed as it comes.
-struct Plain {
-    chunks: Receiver<Vec<u8>>,
-    back: std::sync::mpsc::SyncSender<Vec<u8>>,
-    chunk: Vec<u8>,
-    at: usize,
-    hash: Sha256,
-}
-
-impl Read for Plain {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.chunk.len() {
-            let Ok(chunk) = self.chunks.recv() else { return Ok(0) };
-            drop(self.back.try_send(std::mem::replace(&mut self.chunk, chunk)));
-            self.at = 0;
-            self.hash.update(&self.chunk);
-        }
-        let len = buffer.len().min(self.chunk.len() - self.at);
-        buffer[..len].copy_from_slice(&self.chunk[self.at..self.at + len]);
-        self.at += len;
-        Ok(len)
-    }
-}
-
-/// Makes one file, trusting the archive, which is ours.
-fn make(entry: &mut tar::Entry<'_, impl Read>, root: &Path, buffer: &mut [u8]) {
-    let header = entry.header();
-    let (kind, mode) = (header.entry_type(), Mode::from_raw_mode(header.mode().expect("a mode")));
-    let modified = Timespec { tv_sec: header.mtime().expect("a time").try_into().expect("a time"), tv_nsec: 0 };
-    let times = Timestamps { last_access: modified, last_modification: modified };
-    let path = root.join(entry.path().expect("a path"));
-    let link = entry.link_name().expect("a link").map(std::borrow::Cow::into_owned);
-    match kind {
-        EntryType::Directory => fs::create_dir_all(&path).expect("make a directory"),
-        EntryType::Symlink => {
-            beside(&path, || rustix::fs::symlink(link.as_ref().expect("a link"), &path));
-            rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW).expect("set the time");
-        }
-        EntryType::Link => beside(&path, || rustix::fs::link(root.join(link.as_ref().expect("a link")), &path)),
-        EntryType::Regular => {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let mut file = File::from(beside(&path, || rustix::fs::open(&path, flags, mode)));
-            loop {
-                match entry.read(buffer).expect("read a file") {
-                    0 => break,
-                    read => file.write_all(&buffer[..read]).expect("write a file"),
-                }
-            }
-            rustix::fs::futimens(&file, &times).expect("set the time");
-        }
-        other => panic!("{other:?} in {}", path.display()),
-    }
-}
-
-/// Runs `make`; a second time once the directory is there.
-fn beside<T>(path: &Path, make: impl Fn() -> rustix::io::Result<T>) -> T {
-    match make() {
-        Err(rustix::io::Errno::NOENT) => {
-            fs::create_dir_all(path.parent().expect("a parent")).expect("make a directory");
-            make().expect("make a file")
-        }
-        made => made.expect("make a file"),
     }
 }
