@@ -90,7 +90,7 @@ pub fn names(binary: &Path, extent: Extent) -> Vec<String> {
         Extent::Ours => only_ours(&names),
         Extent::Few => {
             let is_there = |few: &&str| names.iter().any(|name| name == few);
-            assert!(FEW.iter().all(|few| is_there(&few)), "{FEW:?} are among {names:?}");
+            assert!(FEW.iter().all(|few| is_there(few)), "{FEW:?} are among {names:?}");
             FEW.iter().map(|name| (*name).to_owned()).collect()
         }
     }
