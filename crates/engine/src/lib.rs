@@ -20,7 +20,7 @@ pub mod transfer;
 
 pub use config::{EngineConfig, Timeouts};
 pub use engine::Engine;
-pub use events::{Exchange, Subscription};
+pub use events::{Exchange, Receipt, Subscription};
 pub use remote_snapshotter::{RemoteConfig, RemoteSnapshotter};
 pub use restart::RestartMonitor;
 pub use task::{CreateTask, Exec, Exit, Metric, Process, ProcessId, ProcessInfo, RuntimeInfo, Status, Stdio};

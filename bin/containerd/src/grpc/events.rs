@@ -3,6 +3,7 @@
 use super::{
     reply::{Replies, channel},
     scope::scoped,
+    sent::{Rounds, Watched},
 };
 use engine::Exchange;
 use model::{Envelope, Error, Namespace};
@@ -58,8 +59,10 @@ impl events_server::Events for Events {
         &self,
         request: Request<api::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let rounds = request.extensions().get::<Rounds>().cloned();
         // Subscribed before the header is sent: a client that has it misses nothing.
         let mut subscription = self.0.subscribe_client(&request.into_inner().filters).map_err(status)?;
+        let receipt = subscription.receipt();
         let (replies, response) = channel(IN_FLIGHT);
         tokio::spawn(async move {
             loop {
@@ -74,6 +77,11 @@ impl events_server::Events for Events {
                 }
             }
         });
-        Ok(response)
+        Ok(match rounds {
+            Some(rounds) => response.map(|stream| -> Self::SubscribeStream {
+                Box::pin(Watched::new(stream, rounds, move |count| receipt.left(count)))
+            }),
+            None => response,
+        })
     }
 }

@@ -16,6 +16,7 @@ mod namespaces;
 mod reply;
 mod router;
 mod scope;
+mod sent;
 mod server;
 mod snapshots;
 mod streaming;

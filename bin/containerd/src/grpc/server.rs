@@ -1,7 +1,10 @@
 //! HTTP/2 on a unix socket: connections in, requests to their services, and an orderly end.
 
-use super::{authority::Filter, router::Router};
-use hyper::server::conn::http2;
+use super::{authority::Filter, router::Router, sent::Socket};
+use hyper::{
+    server::conn::http2,
+    service::{Service as _, service_fn},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{io, time::Duration};
 use tokio::{
@@ -75,7 +78,13 @@ async fn connection(stream: UnixStream, router: Router, mut stop: watch::Receive
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADERS);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(Filter::new(stream)), router));
+    let socket = Socket::new(Filter::new(stream));
+    let rounds = socket.rounds();
+    let service = service_fn(move |mut request| {
+        request.extensions_mut().insert(rounds.clone());
+        router.call(request)
+    });
+    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = stopped(&mut stop) => {

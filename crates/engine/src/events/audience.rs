@@ -8,7 +8,8 @@
 
 use model::{Error, Result};
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -100,9 +101,10 @@ impl Audience {
     fn record(&self) {
         let file = self.file();
         let Some(path) = file.as_deref() else { return };
-        // Read under the lock: the last to write has the last number.
-        let count = self.0.count.borrow().to_string();
-        if let Err(error) = fs::write(path, count) {
+        // Read under the lock: the last to write has the last number. Always as long, it is never there in part.
+        let count = format!("{:<20}", *self.0.count.borrow());
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        if let Err(error) = file.and_then(|mut file| file.write_all(count.as_bytes())) {
             tracing::warn!(path = %path.display(), %error, "number of event subscribers");
         }
     }
@@ -122,7 +124,7 @@ impl Drop for Seat {
 
 fn read(file: &Path) -> Result<usize> {
     match fs::read_to_string(file) {
-        // A crash in the middle of a write may have left it empty.
+        // A crash before the first write may have left it empty.
         Ok(text) => Ok(text.trim().parse().unwrap_or_default()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(Error::io(format!("read {}", file.display()), error)),
@@ -132,6 +134,10 @@ fn read(file: &Path) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn kept(file: &Path) -> String {
+        fs::read_to_string(file).unwrap().trim().to_owned()
+    }
 
     const LONG: Duration = Duration::from_secs(600);
 
@@ -143,10 +149,10 @@ mod tests {
         first.gather(file.clone(), LONG).await;
         let (one, _two, three) = (first.join(), first.join(), first.join());
         drop(one);
-        assert_eq!(fs::read_to_string(&file).unwrap(), "2");
+        assert_eq!(kept(&file), "2");
         first.dismiss();
         drop(three);
-        assert_eq!(fs::read_to_string(&file).unwrap(), "2", "who leaves at the end counts");
+        assert_eq!(kept(&file), "2", "who leaves at the end counts");
 
         let second = Audience::default();
         let gathering = tokio::spawn({
@@ -156,7 +162,7 @@ mod tests {
         let _one = second.join();
         tokio::task::yield_now().await;
         assert!(!gathering.is_finished());
-        assert_eq!(fs::read_to_string(&file).unwrap(), "2", "a daemon that dies now has not met them");
+        assert_eq!(kept(&file), "2", "a daemon that dies now has not met them");
         let _two = second.join();
         gathering.await.unwrap();
         second.gathered().await;
@@ -167,10 +173,10 @@ mod tests {
     async fn those_who_never_come_back_are_not_waited_for_for_ever() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("count");
-        for (content, kept) in [("7", "0"), ("x", "0"), ("", "0")] {
+        for content in ["7", "x", ""] {
             fs::write(&file, content).unwrap();
             Audience::default().gather(file.clone(), Duration::from_millis(20)).await;
-            assert_eq!(fs::read_to_string(&file).unwrap(), kept);
+            assert_eq!(kept(&file), "0");
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     RETURN, Subscription,
     audience::{Audience, Seat},
+    delivery::Awaited,
     subscription::Queue,
     topic,
 };
@@ -66,17 +67,16 @@ impl Exchange {
     /// # Errors
     /// `InvalidArgument` for a bad topic or no time.
     pub fn forward(&self, envelope: Envelope) -> Result<()> {
-        self.forward_to(envelope, Hearers::All)
+        self.forward_to(envelope, Hearers::All).map(drop)
     }
 
-    /// [`Self::forward`] to those who are to hear it.
-    pub(super) fn forward_to(&self, envelope: Envelope, hearers: Hearers) -> Result<()> {
+    /// [`Self::forward`] to those who are to hear it; what is then under way to clients.
+    pub(super) fn forward_to(&self, envelope: Envelope, hearers: Hearers) -> Result<Vec<Awaited>> {
         topic::validate(&envelope.topic)?;
         if envelope.timestamp == Timestamp::default() {
             return Err(Error::invalid_argument("timestamp must be set on forwarded event"));
         }
-        self.broadcast(envelope, hearers);
-        Ok(())
+        Ok(self.broadcast(envelope, hearers))
     }
 
     /// Subscribes from now on to every event that passes one of `filters` (none: all of them) on
@@ -116,18 +116,24 @@ impl Exchange {
     }
 
     /// In the order of calls, to every subscriber; those that are gone are forgotten.
-    fn broadcast(&self, envelope: Envelope, hearers: Hearers) {
+    fn broadcast(&self, envelope: Envelope, hearers: Hearers) -> Vec<Awaited> {
         tracing::trace!(topic = envelope.topic, namespace = %envelope.namespace, "event");
         let envelope = Arc::new(envelope);
         let seen = Seen { envelope: &envelope, event: OnceCell::new() };
+        let mut awaited = Vec::new();
         self.lock().retain(|subscriber| {
             let is_meant = hearers == Hearers::All || !subscriber.is_client;
             if is_meant && (subscriber.filter.is_all() || subscriber.filter.matches(&seen)) {
-                subscriber.queue.push(&envelope)
+                let number = subscriber.queue.push(&envelope);
+                if subscriber.is_client {
+                    awaited.extend(number.and_then(|number| subscriber.queue.receipt.awaits(number)));
+                }
+                number.is_some()
             } else {
                 subscriber.queue.is_open()
             }
         });
+        awaited
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Subscriber>> {

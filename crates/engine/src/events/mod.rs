@@ -3,12 +3,14 @@
 //! Nothing is stored: a subscriber hears what is published from the moment it subscribed.
 
 mod audience;
+mod delivery;
 mod exchange;
 mod repeats;
 mod server;
 mod subscription;
 mod topic;
 
+pub use delivery::Receipt;
 pub use exchange::Exchange;
 pub(crate) use server::{RETURN, listen};
 pub use subscription::Subscription;

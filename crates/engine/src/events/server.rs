@@ -1,13 +1,14 @@
 //! The socket on which shims forward their events: ttrpc, one method, peers of our own user only.
 //!
-//! An event is acknowledged once it is published, by the same task and with nothing in between, so that each is
-//! published at least once. One whose acknowledgement a shim did not see comes again: to this daemon, which knows it
+//! An event is acknowledged once it is published and has left for the clients that hear it ([`delivered`]), so that each
+//! is published at least once. One whose acknowledgement a shim did not see comes again: to this daemon, which knows it
 //! ([`Repeats`]); or to the next one, if we died between the two. That one publishes it for its own subscribers. Who
 //! listened to both may have it twice, the same to the nanosecond, and nothing on our side could prevent that: whether
 //! the first copy had left for a subscriber when we died, nobody knows.
 
 use super::{
     Exchange,
+    delivery::{Awaited, delivered},
     exchange::Hearers,
     repeats::{Identity, Repeats},
 };
@@ -109,7 +110,7 @@ async fn serve(mut stream: UnixStream, inlet: Arc<Inlet>) {
     let mut peer = Peer { inlet, codec: Connection::default(), last: None };
     while stream.readable().await.is_ok() {
         let mut answers = Vec::new();
-        if !peer.receive(&stream, &mut answers) {
+        if !peer.receive(&stream, &mut answers).await {
             return;
         }
         let written = time::timeout(WRITE_PATIENCE, stream.write_all(&answers)).await;
@@ -121,7 +122,7 @@ async fn serve(mut stream: UnixStream, inlet: Arc<Inlet>) {
 
 impl Peer {
     /// Reads once and handles what that completes; `false` at the end of the connection.
-    fn receive(&mut self, stream: &UnixStream, answers: &mut Vec<u8>) -> bool {
+    async fn receive(&mut self, stream: &UnixStream, answers: &mut Vec<u8>) -> bool {
         let mut chunk = [0; 8192];
         match stream.try_read(&mut chunk) {
             Ok(0) => return false,
@@ -131,7 +132,7 @@ impl Peer {
         while let Some(event) = self.codec.next_event() {
             match event {
                 Event::Request { stream, request, .. } => {
-                    let result = self.handle(&request);
+                    let result = self.handle(&request).await;
                     answers.extend(self.codec.respond(stream, result.as_ref().map(|()| Bytes::new())));
                 }
                 Event::Refused(answer) => answers.extend(answer),
@@ -141,19 +142,24 @@ impl Peer {
         true
     }
 
-    fn handle(&mut self, request: &Request) -> Result<()> {
+    async fn handle(&mut self, request: &Request) -> Result<()> {
         let envelope = envelope(request)?;
-        let exchange = &self.inlet.exchange;
         // Clients about to be cut off are the next daemon's, and so is the event.
-        let is_last = exchange.audience.is_dismissed();
+        let is_last = self.inlet.exchange.audience.is_dismissed();
+        let awaited = self.publish(envelope, if is_last { Hearers::Ourselves } else { Hearers::All })?;
+        delivered(awaited).await;
+        if is_last { Err(Error::unavailable("the daemon is shutting down")) } else { Ok(()) }
+    }
+
+    /// Publishes an event that was not yet; what is then under way to clients.
+    fn publish(&mut self, envelope: Envelope, hearers: Hearers) -> Result<Vec<Awaited>> {
         // Held until it is published: the same event may come on another connection at the same time.
         let mut repeats = self.inlet.lock();
         let identity = repeats.identity(&envelope);
-        if !repeats.has(identity) {
-            exchange.forward_to(envelope, if is_last { Hearers::Ourselves } else { Hearers::All })?;
-        }
+        let awaited =
+            if repeats.has(identity) { Vec::new() } else { self.inlet.exchange.forward_to(envelope, hearers)? };
         repeats.published(identity, &mut self.last);
-        if is_last { Err(Error::unavailable("the daemon is shutting down")) } else { Ok(()) }
+        Ok(awaited)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One reader's queue: bounded, so that a reader who stopped reading costs a known amount.
 
-use super::audience::Seat;
+use super::{audience::Seat, delivery::Receipt};
 use model::{Envelope, Error, Result};
 use std::{
     collections::VecDeque,
@@ -18,24 +18,28 @@ const MAX_BYTES: usize = 16 << 20;
 pub(super) struct Queue {
     state: Mutex<State>,
     ready: Notify,
+    pub(super) receipt: Receipt,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Arc<Envelope>>,
     bytes: usize,
+    /// How many have been added since the reader subscribed.
+    added: u64,
     /// Set once the reader was given up; it reads the reason after what still waits is dropped.
     overrun: Option<usize>,
     closed: bool,
 }
 
 impl Queue {
-    /// Adds an event; `false` once the queue will take no more.
-    pub(super) fn push(&self, envelope: &Arc<Envelope>) -> bool {
+    /// Adds an event, and gives its number; `None` once the queue will take no more.
+    pub(super) fn push(&self, envelope: &Arc<Envelope>) -> Option<u64> {
         let mut state = self.lock();
         if state.closed || state.overrun.is_some() {
-            return false;
+            return None;
         }
+        state.added += 1;
         state.bytes += size(envelope);
         state.waiting.push_back(Arc::clone(envelope));
         if state.waiting.len() > MAX_EVENTS || state.bytes > MAX_BYTES {
@@ -43,10 +47,10 @@ impl Queue {
             state.waiting = VecDeque::new();
             state.bytes = 0;
         }
-        let open = state.overrun.is_none();
+        let number = state.overrun.is_none().then_some(state.added);
         drop(state);
         self.ready.notify_one();
-        open
+        number
     }
 
     /// Whether somebody reads it.
@@ -87,6 +91,11 @@ impl Subscription {
         }
     }
 
+    /// Where a client's subscription is told how far its events have got.
+    pub fn receipt(&self) -> Receipt {
+        self.queue.receipt.clone()
+    }
+
     /// The next event, if one is waiting.
     pub fn try_next(&mut self) -> Option<Result<Arc<Envelope>>> {
         let mut state = self.queue.lock();
@@ -111,6 +120,7 @@ impl Drop for Subscription {
         state.waiting = VecDeque::new();
         state.bytes = 0;
         drop(state);
+        self.queue.receipt.close();
         drop(self.seat.take());
     }
 }
