@@ -89,8 +89,8 @@ pub fn names(binary: &Path, extent: Extent) -> Vec<String> {
         Extent::All => names,
         Extent::Ours => only_ours(&names),
         Extent::Few => {
-            let is_there = |few: &&str| names.iter().any(|name| name == few);
-            assert!(FEW.iter().all(|few| is_there(few)), "{FEW:?} are among {names:?}");
+            let missing = FEW.iter().find(|few| !names.iter().any(|name| name == *few));
+            assert!(missing.is_none(), "{missing:?} is not among {names:?}");
             FEW.iter().map(|name| (*name).to_owned()).collect()
         }
     }
