@@ -20,7 +20,9 @@ fn on_unified_cgroups() {
         .script("run-tests", &format!("exec /target/debug/deps/blackbox --test-threads=3 --exact {}", names.join(" ")));
     let run =
         |runtime| format!("echo BEGIN {runtime}\nCONTAINERD_TEST_RUNTIME=/bin/{runtime} sh /bin/run-tests 2>&1\n");
-    let packed = initramfs.pack(&format!("{}\necho END\nsleep 1000", runtimes.map(run).concat()));
+    // Tests on a terminal open one of the machine's.
+    let terminals = "mkdir -p /dev/pts; mount -t devpts devpts /dev/pts";
+    let packed = initramfs.pack(&format!("{terminals}\n{}\necho END\nsleep 1000", runtimes.map(run).concat()));
     let disk = Disk::ext4(64 << 20);
     let mut vm = Vm::boot(&packed, &disk.path(), None);
     for runtime in runtimes {
