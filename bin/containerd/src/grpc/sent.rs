@@ -9,10 +9,10 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -29,6 +29,8 @@ struct Counts {
     begun: AtomicU64,
     /// The round that ended last.
     ended: watch::Sender<u64>,
+    /// Begins a round.
+    connection: Mutex<Option<Waker>>,
 }
 
 impl Rounds {
@@ -37,9 +39,23 @@ impl Rounds {
     }
 
     /// Waits for the end of a round later than `round`.
+    ///
+    /// `round` itself may have been under way and have taken everything along, with nothing left to do for another
+    /// before the client's next word: so one is asked for.
     async fn after(&self, round: u64) {
+        let mut ended = self.0.ended.subscribe();
+        if *ended.borrow_and_update() <= round
+            && let Some(connection) = &*self.connection()
+        {
+            connection.wake_by_ref();
+        }
         // The sender lives as long as `self`.
-        let _ = self.0.ended.subscribe().wait_for(|&ended| ended > round).await;
+        let _ = ended.wait_for(|&ended| ended > round).await;
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Option<Waker>> {
+        // Whole between statements, so a panicked holder left nothing half-done.
+        self.0.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,6 +82,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        match &mut *self.rounds.connection() {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
         self.rounds.0.begun.fetch_add(1, Ordering::SeqCst);
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
@@ -116,12 +136,15 @@ impl<S> Watched<S> {
     /// Calls `left` with the number of items that have left, each time it grows, for as long as the stream lives.
     pub(crate) fn new(stream: S, rounds: Rounds, left: impl Fn(u64) + Send + 'static) -> Self {
         let (handed, mut news) = watch::channel((0, 0));
-        let watching = rounds.clone();
+        let (watching, mut end) = (rounds.clone(), news.clone());
         tokio::spawn(async move {
             while news.changed().await.is_ok() {
                 let (count, round) = *news.borrow_and_update();
-                watching.after(round).await;
-                left(count);
+                tokio::select! {
+                    () = watching.after(round) => left(count),
+                    // A connection that is gone has no more rounds.
+                    _ = end.wait_for(|_| false) => break,
+                }
             }
         });
         Self { stream, rounds, given: 0, resting: None, handed }
@@ -142,5 +165,28 @@ impl<S: Stream + Unpin> Stream for Watched<S> {
             Poll::Pending => self.resting = Some((self.given, self.rounds.begun())),
         }
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::poll_fn, time::Duration};
+
+    #[tokio::test]
+    async fn a_round_is_asked_for_where_none_would_come() {
+        let (near, _far) = tokio::io::duplex(64);
+        let mut socket = Socket::new(near);
+        let rounds = socket.rounds();
+        tokio::spawn(poll_fn(move |context| {
+            let mut bytes = [0; 8];
+            let _ = Pin::new(&mut socket).poll_read(context, &mut ReadBuf::new(&mut bytes));
+            let _ = Pin::new(&mut socket).poll_flush(context);
+            Poll::<()>::Pending
+        }));
+        for _ in 0..3 {
+            let next = rounds.after(rounds.begun());
+            tokio::time::timeout(Duration::from_secs(60), next).await.expect("nothing is read or written");
+        }
     }
 }
