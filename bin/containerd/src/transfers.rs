@@ -12,7 +12,8 @@ use store::layers::StreamProcessor;
 /// The settings of transfers.
 ///
 /// # Errors
-/// `InvalidArgument` for a platform that is none; `Unimplemented` for types of other things than images; `NotFound` for a snapshotter that is not there and not optional.
+/// `InvalidArgument` for a platform that is none; `Unimplemented` for types of other things than images; `NotFound` for a
+/// snapshotter that is not there and not optional.
 pub(crate) fn settings(
     config: &Config,
     snapshotters: &Snapshotters,
