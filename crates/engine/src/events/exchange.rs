@@ -72,10 +72,7 @@ impl Exchange {
 
     /// [`Self::forward`] to those who are to hear it; what is then under way to clients.
     pub(super) fn forward_to(&self, envelope: Envelope, hearers: Hearers) -> Result<Vec<Awaited>> {
-        topic::validate(&envelope.topic)?;
-        if envelope.timestamp == Timestamp::default() {
-            return Err(Error::invalid_argument("timestamp must be set on forwarded event"));
-        }
+        check(&envelope)?;
         Ok(self.broadcast(envelope, hearers))
     }
 
@@ -140,6 +137,18 @@ impl Exchange {
         // The list is whole between statements, so a panicked holder left nothing half-done.
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether `envelope` may be forwarded.
+///
+/// # Errors
+/// `InvalidArgument` for a bad topic or no time.
+pub(super) fn check(envelope: &Envelope) -> Result<()> {
+    topic::validate(&envelope.topic)?;
+    if envelope.timestamp == Timestamp::default() {
+        return Err(Error::invalid_argument("timestamp must be set on forwarded event"));
+    }
+    Ok(())
 }
 
 impl store::EventSink for Exchange {

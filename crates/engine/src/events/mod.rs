@@ -5,6 +5,7 @@
 mod audience;
 mod delivery;
 mod exchange;
+mod overtaken;
 mod repeats;
 mod server;
 mod subscription;

@@ -5,11 +5,15 @@
 //! ([`Repeats`]); or to the next one, if we died between the two. That one publishes it for its own subscribers. Who
 //! listened to both may have it twice, the same to the nanosecond, and nothing on our side could prevent that: whether
 //! the first copy had left for a subscriber when we died, nobody knows.
+//!
+//! A deletion that comes before its task's exit waits for it ([`Overtaken`]), acknowledged, as the exit comes behind it
+//! on the same connection.
 
 use super::{
     Exchange,
     delivery::{Awaited, delivered},
-    exchange::Hearers,
+    exchange::{Hearers, check},
+    overtaken::{Init, Overtaken, Turn},
     repeats::{Identity, Repeats},
 };
 use bytes::Bytes;
@@ -41,6 +45,9 @@ const SERVICE: &str = "containerd.services.events.ttrpc.v1.Events";
 /// How long shims that kept events for us wait at most after a start for the subscribers of the daemon before. Less
 /// than a shim's own patience by far.
 pub(crate) const RETURN: Duration = Duration::from_secs(2);
+/// How long a deletion waits for its task's exit, which Go's shim sends right behind it. It is waited out by tasks whose
+/// exit the daemon before us has published; and is less than the engine waits for the deletion.
+const OVERTAKEN: Duration = Duration::from_millis(250);
 /// How long a failed accept (no descriptors left, say) is slept over.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a peer may take to read an answer.
@@ -50,7 +57,14 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Inlet {
     exchange: Arc<Exchange>,
-    repeats: Mutex<Repeats>,
+    received: Mutex<Received>,
+}
+
+/// What is remembered of the events that came.
+#[derive(Debug, Default)]
+struct Received {
+    repeats: Repeats,
+    overtaken: Overtaken,
 }
 
 /// Serves `exchange` on the socket `path`, in place of one that an earlier daemon left there, once the subscribers are
@@ -73,7 +87,7 @@ pub(crate) fn listen(path: &Path, exchange: Arc<Exchange>, audience: PathBuf) ->
         Ok(listener)
     };
     let listener = bind().map_err(failed)?;
-    let inlet = Arc::new(Inlet { exchange, repeats: Mutex::default() });
+    let inlet = Arc::new(Inlet { exchange, received: Mutex::default() });
     Ok(tokio::spawn(accept(listener, inlet, audience)).abort_handle())
 }
 
@@ -151,28 +165,53 @@ impl Peer {
         if is_last { Err(Error::unavailable("the daemon is shutting down")) } else { Ok(()) }
     }
 
-    /// Publishes an event that was not yet; what is then under way to clients.
+    /// Publishes an event that was not yet, in its turn; what is then under way to clients.
     fn publish(&mut self, envelope: Envelope, hearers: Hearers) -> Result<Vec<Awaited>> {
+        check(&envelope)?;
         // Held until it is published: the same event may come on another connection at the same time.
-        let mut repeats = self.inlet.lock();
-        let identity = repeats.identity(&envelope);
-        let awaited =
-            if repeats.has(identity) { Vec::new() } else { self.inlet.exchange.forward_to(envelope, hearers)? };
-        repeats.published(identity, &mut self.last);
-        Ok(awaited)
+        let mut received = self.inlet.lock();
+        let identity = received.repeats.identity(&envelope);
+        let is_new = !received.repeats.has(identity);
+        received.repeats.published(identity, &mut self.last);
+        if !is_new {
+            return Ok(Vec::new());
+        }
+        match received.overtaken.turn(envelope) {
+            Turn::Now(event) => self.inlet.exchange.forward_to(event, hearers),
+            Turn::Both(exit, deletion) => {
+                let mut awaited = self.inlet.exchange.forward_to(exit, hearers)?;
+                awaited.extend(self.inlet.exchange.forward_to(deletion, hearers)?);
+                Ok(awaited)
+            }
+            Turn::Later(init) => {
+                tokio::spawn(Arc::clone(&self.inlet).wait_for_exit(init));
+                Ok(Vec::new())
+            }
+        }
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        self.inlet.lock().ended(self.last);
+        self.inlet.lock().repeats.ended(self.last);
     }
 }
 
 impl Inlet {
-    fn lock(&self) -> MutexGuard<'_, Repeats> {
+    /// Publishes the deletion of `init`'s task if its exit has not come in time.
+    async fn wait_for_exit(self: Arc<Self>, init: Init) {
+        time::sleep(OVERTAKEN).await;
+        let mut received = self.lock();
+        if let Some(deletion) = received.overtaken.give_up(&init)
+            && let Err(error) = self.exchange.forward(deletion)
+        {
+            tracing::warn!(%error, ?init, "deletion cannot be published");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Received> {
         // It is whole between statements, so a panicked holder left nothing half-done.
-        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -305,6 +344,36 @@ mod tests {
             bed.expect(pid).await;
         }
         assert!(bed.events.try_next().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_exit_comes_before_the_deletion_that_overtook_it() {
+        let mut bed = Bed::new();
+        let (at, exited_at) = (Timestamp::now(), Timestamp::now());
+        let event = |event: ModelEvent| types::Envelope {
+            timestamp: Some(timestamp_to_wire(at)),
+            namespace: "space".into(),
+            topic: event.topic().into(),
+            event: Some(event_to_wire(event)),
+        };
+        let (container_id, exit_status) = ("c".to_owned(), 0);
+        let exit = |pid| {
+            let (container_id, id) = (container_id.clone(), container_id.clone());
+            event(ModelEvent::TaskExit { container_id, id, pid, exit_status, exited_at })
+        };
+        let deletion = |pid| {
+            let (container_id, id) = (container_id.clone(), String::new());
+            event(ModelEvent::TaskDelete { container_id, id, pid, exit_status, exited_at })
+        };
+        let shim = bed.connect().await;
+        // The exit of the last was published by the daemon before.
+        for envelope in [deletion(1), exit(1), deletion(2)] {
+            forward(&shim, FORWARD, &envelope).await.unwrap();
+        }
+        for topic in ["/tasks/exit", "/tasks/delete", "/tasks/delete"] {
+            let envelope = time::timeout(PATIENCE, bed.events.next()).await.expect("an event").unwrap();
+            assert_eq!(envelope.topic, topic);
+        }
     }
 
     #[tokio::test]
