@@ -172,8 +172,7 @@ impl Driver for RemoteSnapshotter {
         Ok(mounts.into_iter().map(Mount::from).collect())
     }
 
-    /// The remote records its usage itself, so it is asked each time.
-    fn commit(&self, snapshot: &Snapshot<'_>, commit: &Commit<'_>) -> Result<Option<Usage>> {
+    fn commit(&self, snapshot: &Snapshot<'_>, commit: &Commit<'_>) -> Result<()> {
         if commit.rebase.is_some() && !self.config.capabilities.contains(&Capability::Rebase) {
             return Err(store::snapshot::cannot_rebase(&self.config.name, snapshot.key));
         }
@@ -185,7 +184,7 @@ impl Driver for RemoteSnapshotter {
             parent: commit.rebase.unwrap_or_default().to_owned(),
         };
         self.call(snapshot.key, self.config.slow, |mut service| async move { service.commit(request).await.reply() })?;
-        Ok(None)
+        Ok(())
     }
 
     fn usage(&self, snapshot: &Snapshot<'_>) -> Result<Usage> {
@@ -193,6 +192,11 @@ impl Driver for RemoteSnapshotter {
         self.call(snapshot.key, self.config.slow, |mut service| async move {
             service.usage(request).await.reply().map(Usage::from)
         })
+    }
+
+    /// The remote remembers it itself, and a layer that it fetches as it is read still grows.
+    fn usage_is_fixed(&self) -> bool {
+        false
     }
 
     fn update(&self, snapshot: &Snapshot<'_>) -> Result<()> {

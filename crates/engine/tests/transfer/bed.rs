@@ -194,7 +194,7 @@ impl Driver for Offering {
         Err(Error::not_found(snapshot.key))
     }
 
-    fn commit(&self, snapshot: &Snapshot<'_>, _: &Commit<'_>) -> Result<Option<Usage>> {
+    fn commit(&self, snapshot: &Snapshot<'_>, _: &Commit<'_>) -> Result<()> {
         Err(Error::not_found(snapshot.key))
     }
 

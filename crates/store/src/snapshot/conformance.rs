@@ -8,7 +8,7 @@ mod files;
 mod layers;
 
 use super::{Capability, Commit, Driver, Live, Snapshot};
-use model::{Labels, Mount, Result, SnapshotKind, Usage};
+use model::{Labels, Mount, Result, SnapshotKind};
 use std::{
     collections::HashMap,
     path::Path,
@@ -118,13 +118,14 @@ impl<'d> Bench<'d> {
         self.create(SnapshotKind::Active, name, parent, Labels::new()).unwrap()
     }
 
-    fn commit(&self, active: &str, name: &str, rebase: Option<&str>) -> Option<Usage> {
+    fn commit(&self, active: &str, name: &str, rebase: Option<&str>) {
         let mut record = self.record(active);
         let (_, key) = self.draw(name);
         let parent = rebase.map(|parent| self.record(parent));
         let labels = record.labels.clone();
         let commit = Commit { key: &key, rebase: parent.as_ref().map(|parent| parent.key.as_str()), labels: &labels };
-        let usage = self.driver.commit(&record.snapshot(), &commit).unwrap();
+        self.driver.settle(&record.snapshot()).unwrap();
+        self.driver.commit(&record.snapshot(), &commit).unwrap();
         if let Some(parent) = parent {
             record.parents = [&[parent.id], parent.parents.as_slice()].concat();
             record.parent = parent.key;
@@ -133,15 +134,14 @@ impl<'d> Bench<'d> {
         let mut records = self.records.lock().unwrap();
         records.remove(active);
         records.insert(name.to_owned(), record);
-        usage
     }
 
     /// A committed snapshot `name` above `parent`, written by `fill`.
-    fn layer(&self, name: &str, parent: &str, fill: impl FnOnce(&Path)) -> Option<Usage> {
+    fn layer(&self, name: &str, parent: &str, fill: impl FnOnce(&Path)) {
         let active = format!("{name}-active");
         let mounts = self.prepare(&active, parent);
         with(&mounts, fill);
-        self.commit(&active, name, None)
+        self.commit(&active, name, None);
     }
 
     /// Looks at the committed snapshot `name` through a view.

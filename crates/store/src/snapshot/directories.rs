@@ -107,9 +107,9 @@ impl Directories {
         self.names.sync()
     }
 
-    /// Makes all that was written to any snapshot before this call durable.
-    pub(super) fn sync_contents(&self) -> io::Result<()> {
-        self.contents.sync()
+    /// Makes durable all that was written to `snapshot`, or any other, before this call.
+    pub(super) fn settle(&self, snapshot: &Snapshot<'_>) -> Result<()> {
+        self.contents.sync().map_err(|error| Error::io(format!("commit snapshot {}", snapshot.key), error))
     }
 
     /// Puts the directory of `id` out of the way; says whether there was one.

@@ -89,10 +89,10 @@ pub struct Live {
 /// a crash in between, the directory belongs to nobody: [`cleanup`](Self::cleanup) removes it, and until
 /// then a `prepare` that draws the same id replaces it.
 ///
-/// An active snapshot is mounted and written by clients, the driver is not involved. `commit` comes before
-/// the store's transaction that makes the record a committed one: it returns when everything written is
-/// durable, and changes nothing that an active snapshot could not live with, since that transaction may
-/// never come. So after a power cut the snapshot is either still active or committed and whole. For a
+/// An active snapshot is mounted and written by clients, the driver is not involved. [`settle`](Self::settle)
+/// and then `commit` come before the store's transaction that makes the record a committed one: by then
+/// everything written is durable, and nothing is changed that an active snapshot could not live with, since
+/// that transaction may never come. So after a power cut the snapshot is either still active or committed and whole. For a
 /// remote driver `commit` is final; when the transaction fails, `cleanup` finds a key nobody knows.
 ///
 /// Committed snapshots are never written again. `remove` comes after the transaction that erased the
@@ -128,13 +128,23 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// The mounts that show the active snapshot or view `snapshot`.
     fn mounts(&self, snapshot: &Snapshot<'_>) -> Result<Vec<Mount>>;
 
-    /// Makes the active `snapshot` ready to be recorded as committed, all that was written durable.
-    ///
-    /// Returns what it takes on disk, for the store to record, or `None` if that is to be asked each time.
-    fn commit(&self, snapshot: &Snapshot<'_>, commit: &Commit<'_>) -> Result<Option<Usage>>;
+    /// Makes durable all that was written to the active `snapshot` before this call. Calls for several at a
+    /// time should cost little more than one. A driver whose `commit` does it has nothing to do here.
+    fn settle(&self, snapshot: &Snapshot<'_>) -> Result<()> {
+        let _ = snapshot;
+        Ok(())
+    }
+
+    /// Makes the active `snapshot`, settled since it was last written, ready to be recorded as committed.
+    fn commit(&self, snapshot: &Snapshot<'_>, commit: &Commit<'_>) -> Result<()>;
 
     /// What `snapshot` takes on disk now, without its parents.
     fn usage(&self, snapshot: &Snapshot<'_>) -> Result<Usage>;
+
+    /// Whether the usage of a committed snapshot stays what it is, so that the store may remember it.
+    fn usage_is_fixed(&self) -> bool {
+        true
+    }
 
     /// Takes note that the labels of `snapshot` are now as they are in it.
     fn update(&self, snapshot: &Snapshot<'_>) -> Result<()> {

@@ -65,13 +65,12 @@ impl Driver for Native {
         Ok(vec![self.mount(snapshot)])
     }
 
-    fn commit(&self, snapshot: &Snapshot<'_>, commit: &Commit<'_>) -> Result<Option<Usage>> {
-        if commit.rebase.is_some() {
-            return Err(cannot_rebase("native", snapshot.key));
-        }
-        let failed = |error| Error::io(format!("commit snapshot {}", snapshot.key), error);
-        self.directories.sync_contents().map_err(failed)?;
-        usage(&self.directories.path(snapshot.id)).map(Some).map_err(failed)
+    fn settle(&self, snapshot: &Snapshot<'_>) -> Result<()> {
+        self.directories.settle(snapshot)
+    }
+
+    fn commit(&self, snapshot: &Snapshot<'_>, commit: &Commit<'_>) -> Result<()> {
+        if commit.rebase.is_some() { Err(cannot_rebase("native", snapshot.key)) } else { Ok(()) }
     }
 
     fn usage(&self, snapshot: &Snapshot<'_>) -> Result<Usage> {

@@ -159,11 +159,13 @@ impl Driver for Overlay {
         Ok(vec![self.mount(snapshot)])
     }
 
-    fn commit(&self, snapshot: &Snapshot<'_>, _commit: &Commit<'_>) -> Result<Option<Usage>> {
+    fn settle(&self, snapshot: &Snapshot<'_>) -> Result<()> {
+        self.directories.settle(snapshot)
+    }
+
+    fn commit(&self, _snapshot: &Snapshot<'_>, _commit: &Commit<'_>) -> Result<()> {
         // Which parents it has is the store's business: nothing on disk knows them.
-        let failed = |error| Error::io(format!("commit snapshot {}", snapshot.key), error);
-        self.directories.sync_contents().map_err(failed)?;
-        usage(&self.upper(snapshot.id)).map(Some).map_err(failed)
+        Ok(())
     }
 
     fn usage(&self, snapshot: &Snapshot<'_>) -> Result<Usage> {

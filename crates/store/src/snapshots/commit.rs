@@ -1,4 +1,5 @@
-//! Commit, with a new parent if need be.
+//! Commit, with a new parent if need be. What was written is made durable first, or has been already: of layers that
+//! are unpacked side by side all at the same time, before they are committed one after the other.
 
 use super::{SnapshotRecord, as_asked, inherited, validate};
 use crate::{
@@ -7,6 +8,16 @@ use crate::{
     snapshot::{Capability, Commit, cannot_rebase},
 };
 use model::{Error, Event, Labels, Resource, Result, Scope, SnapshotInfo, SnapshotKind, Timestamp};
+
+/// A snapshot to be committed.
+#[derive(Clone, Copy, Debug)]
+struct Request<'a> {
+    snapshotter: &'a str,
+    name: &'a str,
+    key: &'a str,
+    parent: &'a str,
+    is_settled: bool,
+}
 
 impl Store {
     /// Makes the active snapshot `key` the committed snapshot `name`. `parent` (empty: none) is given to
@@ -18,9 +29,36 @@ impl Store {
         name: &str,
         key: &str,
         parent: &str,
-        mut labels: Labels,
+        labels: Labels,
     ) -> Result<()> {
+        self.commit(scope, Request { snapshotter, name, key, parent, is_settled: false }, labels)
+    }
+
+    /// Makes durable what was written to the active snapshot `key` before this call.
+    pub fn settle_snapshot(&self, scope: &Scope, snapshotter: &str, key: &str) -> Result<()> {
         let snapshotter = self.snapshotter(snapshotter)?;
+        let db = self.core.db.read()?;
+        let active = SnapshotRecord::get(&db, scope, &snapshotter.name, key)?;
+        active.with(&db, scope, &snapshotter.name, |snapshot| snapshotter.driver.settle(snapshot))
+    }
+
+    /// [`Self::commit_snapshot`] of a snapshot that was not written since [`Self::settle_snapshot`]. The commit
+    /// itself becomes durable with the next request that is, or in a moment: for a caller whose last request is one.
+    pub fn commit_settled_snapshot(
+        &self,
+        scope: &Scope,
+        snapshotter: &str,
+        name: &str,
+        key: &str,
+        parent: &str,
+        labels: Labels,
+    ) -> Result<()> {
+        self.commit(scope, Request { snapshotter, name, key, parent, is_settled: true }, labels)
+    }
+
+    fn commit(&self, scope: &Scope, request: Request<'_>, mut labels: Labels) -> Result<()> {
+        let Request { name, key, parent, is_settled, .. } = request;
+        let snapshotter = self.snapshotter(request.snapshotter)?;
         validate("snapshot name", name, &labels)?;
         crate::mask::drop_empty(&mut labels);
         // The parent too: until this one is its child, nothing else keeps it.
@@ -56,7 +94,10 @@ impl Store {
         let (shown, before) = (inherited(&labels), inherited(&active.info.labels));
         let asked = as_asked(SnapshotKind::Active, active.id, &active.backend, &old, &before);
         let commit = Commit { key: &backend, rebase: rebase.then_some(new.as_str()), labels: &shown };
-        let usage = snapshotter.driver.commit(&asked, &commit)?;
+        if !is_settled {
+            snapshotter.driver.settle(&asked)?;
+        }
+        snapshotter.driver.commit(&asked, &commit)?;
 
         let now = Timestamp::now();
         let info = SnapshotInfo {
@@ -67,7 +108,7 @@ impl Store {
             created_at: now,
             updated_at: now,
         };
-        let committed = SnapshotRecord { info, id: active.id, backend, usage };
+        let committed = SnapshotRecord { info, id: active.id, backend, usage: None };
         let (scope, snapshotter) = (scope.clone(), snapshotter.name.clone());
         self.core.db.write(move |tx| {
             let key = active.info.name.clone();
@@ -81,6 +122,9 @@ impl Store {
             release(tx, &scope, &Resource::Snapshot(snapshotter.clone(), key.clone()));
             committed.put(tx, &scope, &snapshotter);
             tx.emit(&scope.namespace, Event::SnapshotCommit { key, name, snapshotter });
+            if is_settled {
+                tx.durable_soon();
+            }
             Ok(())
         })
     }

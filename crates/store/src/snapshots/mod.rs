@@ -194,15 +194,21 @@ impl Store {
         Ok(infos)
     }
 
-    /// What a snapshot takes on disk, without its parents; for an active one the disk is walked.
+    /// What a snapshot takes on disk, without its parents. The disk is walked, of a committed one the first time.
     pub fn snapshot_usage(&self, scope: &Scope, snapshotter: &str, key: &str) -> Result<Usage> {
         let snapshotter = self.snapshotter(snapshotter)?;
         let db = self.core.db.read()?;
         let record = SnapshotRecord::get(&db, scope, &snapshotter.name, key)?;
-        match record.usage {
-            Some(usage) => Ok(usage),
-            None => record.with(&db, scope, &snapshotter.name, |snapshot| snapshotter.driver.usage(snapshot)),
+        if let Some(usage) = record.usage {
+            return Ok(usage);
         }
+        let usage = record.with(&db, scope, &snapshotter.name, |snapshot| snapshotter.driver.usage(snapshot))?;
+        drop(db);
+        if record.info.kind == SnapshotKind::Committed && snapshotter.driver.usage_is_fixed() {
+            let (scope, snapshotter) = (scope.clone(), snapshotter.name.clone());
+            self.core.db.write(move |tx| record.remember(tx, &scope, &snapshotter, usage))?;
+        }
+        Ok(usage)
     }
 
     /// Removes files that belong to no snapshot.

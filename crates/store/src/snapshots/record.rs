@@ -19,7 +19,7 @@ pub(crate) struct SnapshotRecord {
     pub(crate) id: u64,
     /// What a remote driver calls it.
     pub(crate) backend: String,
-    /// What it takes on disk, once that is fixed.
+    /// What it takes on disk, once that is fixed and somebody has asked.
     pub(crate) usage: Option<Usage>,
 }
 
@@ -93,6 +93,16 @@ impl SnapshotRecord {
         if !parent.is_empty() {
             tx.put(&child_key(scope.namespace.as_str(), snapshotter, parent, name), Vec::new());
         }
+    }
+
+    /// Notes what the snapshot takes on disk, if it is still there.
+    pub(crate) fn remember(&self, tx: &mut Tx<'_, '_>, scope: &Scope, snapshotter: &str, usage: Usage) -> Result<()> {
+        let name = &self.info.name;
+        if let Some(current) = Self::find(tx, scope, snapshotter, name)?.filter(|current| current.id == self.id) {
+            tx.put_record(&key(scope, snapshotter, name), &Self { usage: Some(usage), ..current });
+            tx.durable_soon();
+        }
+        Ok(())
     }
 
     /// Deletes the record and its parent's link.

@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -147,6 +147,7 @@ pub(crate) struct Directories {
     pub(crate) fail_commit: AtomicBool,
     /// Keeps cleanup waiting while set.
     pub(crate) stuck: AtomicBool,
+    measured: AtomicU64,
     /// What `find` has, by reference: a remote driver's own snapshots.
     pub(crate) remote: Mutex<BTreeMap<String, SnapshotInfo>>,
     /// Labels of the last call that carried any.
@@ -161,6 +162,7 @@ impl Directories {
             root,
             fail_commit: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
+            measured: AtomicU64::new(0),
             remote: Mutex::default(),
             seen: Mutex::default(),
             parents: Mutex::default(),
@@ -201,16 +203,17 @@ impl Driver for Directories {
         Ok(vec![Mount { fs_type: "bind".into(), source, ..Mount::default() }])
     }
 
-    fn commit(&self, snapshot: &Snapshot<'_>, commit: &Commit<'_>) -> Result<Option<Usage>> {
+    fn commit(&self, snapshot: &Snapshot<'_>, commit: &Commit<'_>) -> Result<()> {
         self.seen.lock().unwrap().clone_from(commit.labels);
         if self.fail_commit.swap(false, Ordering::SeqCst) {
             return Err(Error::resource_exhausted(format!("commit {}", snapshot.key)));
         }
-        Ok(Some(Usage { inodes: 1, size: snapshot.id }))
+        Ok(())
     }
 
+    /// How often it was asked.
     fn usage(&self, _snapshot: &Snapshot<'_>) -> Result<Usage> {
-        Ok(Usage { inodes: 9, size: 9 })
+        Ok(Usage { inodes: self.measured.fetch_add(1, Ordering::SeqCst) + 1, size: 9 })
     }
 
     fn labels(&self, _snapshot: &Snapshot<'_>) -> Result<Labels> {

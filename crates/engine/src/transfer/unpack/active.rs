@@ -20,16 +20,19 @@ pub(super) struct Active {
 pub(super) struct Extracted {
     /// To be committed; `None` if the layer's snapshot exists.
     pub(super) active: Option<Active>,
-    /// Whether there is a blob, to be labelled with what it holds.
-    pub(super) has_blob: bool,
     /// Keeps others from extracting the same.
     pub(super) _chain: OwnedMutexGuard<()>,
 }
 
 impl Active {
-    /// Makes it the snapshot `name`. That somebody else has made that meanwhile is as good.
+    /// Makes durable what was unpacked into it.
+    pub(super) fn settle(&self) -> Result<()> {
+        self.store.settle_snapshot(&self.scope, &self.snapshotter, &self.key)
+    }
+
+    /// Makes it, once settled, the snapshot `name`. That somebody else has made that meanwhile is as good.
     pub(super) fn commit(mut self, name: &str, parent: &str, labels: Labels) -> Result<()> {
-        match self.store.commit_snapshot(&self.scope, &self.snapshotter, name, &self.key, parent, labels) {
+        match self.store.commit_settled_snapshot(&self.scope, &self.snapshotter, name, &self.key, parent, labels) {
             Err(error) if error.is_already_exists() => Ok(()),
             Err(error) => Err(error),
             Ok(()) => {

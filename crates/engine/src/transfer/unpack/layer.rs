@@ -66,15 +66,19 @@ impl Job {
         let chain = self.unpacking.chains.lock(name).await;
         for attempt in 1.. {
             let Some(active) = self.prepare(layer).await? else {
-                return Ok(Extracted { active: None, has_blob: false, _chain: chain });
+                return Ok(Extracted { active: None, _chain: chain });
             };
             if active.is_staged() {
-                return Ok(Extracted { active: Some(active), has_blob: false, _chain: chain });
+                return Ok(Extracted { active: Some(active), _chain: chain });
             }
             self.check_readable(&layer.blob)?;
             before_fetch();
             match self.fill(layer, active, stop).await {
-                Ok(active) => return Ok(Extracted { active: Some(active), has_blob: true, _chain: chain }),
+                Ok(active) => {
+                    let labels = Labels::from([(UNCOMPRESSED.to_owned(), layer.diff_id.to_string())]);
+                    label(&self.store, &self.scope, &layer.blob.digest, labels).await?;
+                    return Ok(Extracted { active: Some(active), _chain: chain });
+                }
                 Err((error, again)) if again && attempt < ATTEMPTS => {
                     tracing::debug!(layer = %layer.blob.digest, %error, "trying a layer again");
                 }
@@ -168,7 +172,6 @@ impl Job {
         let (store, scope, stop) = (self.store.clone(), self.scope.clone(), stop.clone());
         let (tracker, layer) = (Arc::clone(&self.tracker), layer.clone());
         blocking(move || {
-            let _permit = permit;
             let (file, stage) = match source {
                 Some(source) => source,
                 None => (Arc::new(store.open_reader(&scope, &layer.blob.digest)?.into_file()), None),
@@ -178,6 +181,9 @@ impl Job {
             let mounts =
                 if layer.apart && layer.parent.is_some() { active.mounts_apart() } else { active.mounts.clone() };
             apply_layer(follower, &layer, &mounts, &options)?;
+            // The disk may work while the next layer is unpacked.
+            drop(permit);
+            active.settle()?;
             Ok(active)
         })
         .await
@@ -195,10 +201,6 @@ impl Job {
                 committed.map_err(|error| error.context(format!("commit the snapshot of layer {}", layer.blob.digest)))
             })
             .await?;
-        }
-        if extracted.has_blob {
-            let labels = Labels::from([(UNCOMPRESSED.to_owned(), layer.diff_id.to_string())]);
-            label(&self.store, &self.scope, &layer.blob.digest, labels).await?;
         }
         self.tracker.extracted(&layer.blob);
         Ok(())
