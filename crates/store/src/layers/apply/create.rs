@@ -14,7 +14,7 @@ use crate::layers::{
 use model::{Error, Result};
 use rustix::{
     fd::{AsFd, AsRawFd, OwnedFd},
-    fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid, XattrFlags},
+    fs::{self, AtFlags, FallocateFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid, XattrFlags},
     io::Errno,
     process,
 };
@@ -31,7 +31,7 @@ impl Tree<'_> {
                     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                     fs::openat(&directory.fd, name, flags, Mode::from_raw_mode(entry.mode & 0o777))
                 })?;
-                write_data(&file, entry, reader)?;
+                write_data(&file, entry, reader, self.reserves)?;
                 let stat = fs::fstat(&file).map_err(failed("stat"))?;
                 self.set_attributes(&file, &stat, entry)?;
                 fs::futimens(&file, &times(entry)).map_err(failed("set times"))?;
@@ -211,9 +211,23 @@ impl Tree<'_> {
     }
 }
 
-fn write_data(file: &OwnedFd, entry: &Entry, reader: &mut Reader<'_>) -> Result<()> {
+/// From this size on a file gets its blocks before its data. For smaller ones it costs more than it saves.
+const LARGE: u64 = 1 << 20;
+/// How many bytes are reserved at a time, since an archive may promise more than it has.
+const RESERVED: u64 = 16 << 20;
+
+fn write_data(file: &OwnedFd, entry: &Entry, reader: &mut Reader<'_>, reserves: bool) -> Result<()> {
     let Some(parts) = &entry.sparse else {
-        return write_part(file, entry.size, reader);
+        if !reserves || entry.size < LARGE {
+            return write_part(file, entry.size, reader);
+        }
+        for start in (0..entry.size).step_by(RESERVED as usize) {
+            let len = RESERVED.min(entry.size - start);
+            // If there is no room the write says so.
+            let _ = fs::fallocate(file, FallocateFlags::empty(), start, len);
+            write_part(file, len, reader)?;
+        }
+        return Ok(());
     };
     for (offset, len) in parts.iter().filter(|(_, len)| *len > 0) {
         fs::seek(file, fs::SeekFrom::Start(*offset)).map_err(failed("seek"))?;

@@ -18,6 +18,9 @@ use std::{
     rc::Rc,
 };
 
+/// `EXT4_SUPER_MAGIC` of statfs(2).
+const EXT4: i64 = 0xEF53;
+
 /// Directories held open at a time. Archives go through a tree in order, so few are needed.
 const OPEN_DIRECTORIES: usize = 64;
 
@@ -28,6 +31,9 @@ pub(super) struct Tree<'a> {
     pub(super) whiteouts: Whiteouts,
     pub(super) ids: Option<&'a IdMap>,
     pub(super) in_user_namespace: bool,
+    /// Whether blocks that are reserved make writing large files cheaper: on ext4 by a quarter. Elsewhere it saves
+    /// nothing, and on btrfs it would keep files from being compressed.
+    pub(super) reserves: bool,
     /// The layers below an overlay's upper directory, topmost first.
     pub(super) lowers: Vec<OwnedFd>,
     /// By clean path. Emptied whenever something a path may lead through is removed.
@@ -48,11 +54,13 @@ impl<'a> Tree<'a> {
                 .map_err(|errno| Error::io(format!("open {}", path.display()), errno.into()))
         };
         let root = Directory::new(open(&target.root)?).map_err(failed("stat root"))?;
+        let reserves = fs::fstatfs(&root.fd).is_ok_and(|statfs| statfs.f_type == EXT4);
         Ok(Self {
             root: Rc::new(root),
             whiteouts: target.whiteouts,
             ids,
             in_user_namespace: super::target::in_user_namespace(),
+            reserves,
             lowers: target.lowers.iter().map(|path| open(path)).collect::<Result<_>>()?,
             open: HashMap::new(),
             unpacked: HashSet::new(),

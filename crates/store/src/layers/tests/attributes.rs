@@ -44,6 +44,22 @@ fn every_kind_of_file() {
     }
 }
 
+/// Their blocks are reserved, at most 16 MiB at a time, where the file system is ext4.
+#[test]
+fn large_files_have_their_size_and_every_byte() {
+    let scratch = Scratch::new();
+    for size in [1 << 20, (16 << 20) - 1, (32 << 20) + 12_345] {
+        let root = scratch.dir(&format!("{size}"));
+        let data: Vec<u8> = (0..size).map(|at: u32| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+        let archive = Archive::new().add(member(Kind::File, "large"), &data).file("next", "small").bytes();
+        unpack(&archive, &bind(&root)).unwrap();
+        assert!(fs::read(root.join("large")).unwrap() == data, "{size}");
+        assert_eq!(fs::read(root.join("next")).unwrap(), b"small");
+        let cut = unpack(&archive[..data.len() / 2], &bind(&scratch.dir(&format!("cut-{size}")))).unwrap_err();
+        assert!(cut.to_string().contains("unexpected end of layer"), "{cut}");
+    }
+}
+
 #[test]
 fn owners_and_modes_do_not_depend_on_the_umask() {
     let scratch = Scratch::new();
