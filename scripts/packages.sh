@@ -10,7 +10,7 @@ for purpose in "$@"; do
     run) packages+=(runc debootstrap debian-archive-keyring umoci) ;;
     test) packages+=(runc busybox-static docker-registry skopeo openssl debootstrap debian-archive-keyring umoci python3-venv ca-certificates libsystemd0) ;;
     vm) packages+=(qemu-system-x86 cpio e2fsprogs busybox-static xz-utils runc crun criu) ;;
-    bench) packages+=(runc busybox-static docker-registry skopeo debootstrap debian-archive-keyring isal) ;;
+    bench) packages+=(runc busybox-static docker-registry skopeo debootstrap debian-archive-keyring isal e2fsprogs) ;;
     *) echo "unknown purpose: $purpose" >&2; exit 2 ;;
   esac
 done

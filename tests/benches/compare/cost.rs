@@ -52,16 +52,6 @@ fn seconds(pid: u32, fields: &[[usize; 2]]) -> f64 {
     ticks.sum::<f64>() / TICKS_PER_SECOND
 }
 
-/// To be called before each round, once what the round before left is removed.
-///
-/// ext4 does not use an inode again for some minutes after it was deleted, unless the deletion is on the disk and no
-/// longer in the cache. After a round that left many, making a file means to search the next free one among them, which
-/// would double the system time of both sides.
-pub(crate) fn forget_deleted_inodes() {
-    rustix::fs::sync();
-    fs::write("/proc/sys/vm/drop_caches", "1").expect("drop the caches");
-}
-
 /// Has `path`, a file or a tree, in the page cache.
 pub(crate) fn warm(path: &std::path::Path) {
     if path.is_dir() {

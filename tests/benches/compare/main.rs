@@ -12,6 +12,7 @@
 )]
 
 mod cost;
+mod disk;
 mod floor;
 mod ingest;
 mod list;
@@ -23,6 +24,7 @@ mod task;
 mod unpack;
 mod way;
 
+use disk::Disk;
 use table::Table;
 use tests::{Daemon, Impl};
 
@@ -50,6 +52,8 @@ fn daemon(side: Impl) -> Daemon {
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let disk = Disk::new(&tests::programs::target_dir());
+    tempfile::env::override_temp_dir(disk.path()).expect("the first to choose");
     let mut table = Table::default();
     for (name, benchmark) in BENCHMARKS {
         if wanted.is_empty() || wanted.iter().any(|want| name.contains(want.as_str())) {

@@ -2,7 +2,7 @@
 //! the daemon and its client, and the daemon's memory at its highest.
 
 use crate::{
-    cost::{Cost, forget_deleted_inodes, images, seconds_of, warm},
+    cost::{Cost, images, seconds_of, warm},
     floor,
     table::Table,
     way::{BEST, DEFAULT, LOCAL, Way},
@@ -50,7 +50,7 @@ fn pull(
     way: Way,
     side: Impl,
 ) {
-    forget_deleted_inodes();
+    rustix::fs::sync();
     warm(folder);
     memory::forget_peak(daemon.pid());
     let rest = memory::rss(daemon.pid());
@@ -69,7 +69,7 @@ fn pull(
 
 /// Pushes what was pulled into a registry that has none of it.
 fn push(table: &mut Table, from: &Registry, daemon: &Daemon, way: Way, side: Impl) {
-    forget_deleted_inodes();
+    rustix::fs::sync();
     warm(&daemon.root().join("io.containerd.content.v1.content/blobs"));
     let empty = Registry::open();
     let (there, here) = (empty.name("pushed:1"), from.name("bench:ten"));
@@ -86,7 +86,7 @@ fn add(table: &mut Table, side: Impl, what: &str, cost: Cost, wall: Option<f64>,
 fn bare(table: &mut Table, folder: &Path, image: &str) {
     let layers = layers(folder, image);
     let target = tempfile::Builder::new().prefix("floor-").tempdir().expect("make a temporary directory");
-    forget_deleted_inodes();
+    rustix::fs::sync();
     layers.iter().for_each(|layer| warm(layer));
     let cost = floor::unpack(&layers, target.path());
     table.add_bare(&format!("the floor of {image}, wall"), "s", cost.wall);

@@ -1,7 +1,7 @@
 //! Import with unpacking, and export, of a real image.
 
 use crate::{
-    cost::{Cost, forget_deleted_inodes, images, warm},
+    cost::{Cost, images, warm},
     table::Table,
     way::{BEST, DEFAULT, LOCAL, Way},
 };
@@ -43,7 +43,7 @@ fn add(table: &mut Table, side: Impl, what: &str, way: Way, cost: Cost) {
 
 /// Both read the archive from the page cache, and neither pays for what the other wrote.
 fn import(daemon: &Daemon, side: Impl, archive: &Path, way: Way) -> Cost {
-    forget_deleted_inodes();
+    rustix::fs::sync();
     warm(archive);
     let archive = archive.to_str().expect("a path in UTF-8");
     images(daemon, side, &[&["import"], way.flags, &[archive]].concat())
@@ -51,7 +51,7 @@ fn import(daemon: &Daemon, side: Impl, archive: &Path, way: Way) -> Cost {
 
 /// Both read the blobs from the page cache, and neither syncs what it writes.
 fn export(daemon: &Daemon, side: Impl, way: Way) -> Cost {
-    forget_deleted_inodes();
+    rustix::fs::sync();
     warm(&daemon.root().join("io.containerd.content.v1.content/blobs"));
     let archive = daemon.dir().join("exported.tar");
     let archive = archive.to_str().expect("a path in UTF-8");
