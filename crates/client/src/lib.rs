@@ -28,7 +28,7 @@ mod wire;
 
 pub use archive::ExportOptions;
 pub use connect::{Client, DEFAULT_ADDRESS, DEFAULT_CONNECT_TIMEOUT};
-pub use content::{Blob, Chunks, Expect, Written};
+pub use content::{Blob, Chunks, Expect, Folder, Written};
 pub use convert::{Compression, ConvertOptions};
 pub use hash::Hash;
 pub use image::{Documents, ImageContent, Listing, MAX_INDEX_DEPTH, Platforms, check_depth, descend, target_of};

@@ -19,6 +19,7 @@ rows!(a_password_on_the_terminal: our_ctr(Ours Ours Ours));
 rows!(hosts_are_checked: our_ctr(Ours Ours Ours));
 rows!(progress_goes_to_stderr: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
 rows!(a_credential_helper: our_ctr(Ours Ours Ours));
+rows!(pushed_without_the_daemons_files: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
 rows!(a_proxy_of_the_environment: our_ctr(Ours Ours Ours));
 rows!(connections_are_traced: our_ctr(Ours Ours Ours));
 rows!(flags_beyond_transfer: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
@@ -98,6 +99,30 @@ fn a_credential_helper(bed: &mut Bed) {
             assert!(done && !stderr.contains(USER.1), "{line}: {stderr}");
         }
     }
+}
+
+/// Blobs are read from the files of the daemon's content store; a ctr that cannot see them is sent their bytes.
+fn pushed_without_the_daemons_files(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let files = bed.daemon.root().join("io.containerd.content.v1.content");
+    let layer = image::digest(&image::busybox(BUSYBOX).blobs().layers[0]);
+    let file = format!("blobs/{}", layer.replace(':', "/"));
+    let push = |tag: &str, before: &str| {
+        let push = ctr.command(&format!("images push --local --plain-http {} {image}", registry.name(tag)));
+        let mut alone = Command::new("unshare");
+        alone.args(["--mount", "sh", "-ec", &format!("{before}; exec \"$0\" \"$@\"")]);
+        alone.arg(push.get_program()).args(push.get_args());
+        run(alone.env("FILES", &files).env("FILE", files.join(&file)))
+    };
+    let (done, _, stderr) = push("seen/files:1", "[ -f \"$FILE\" ]");
+    assert!(done, "{stderr}");
+    let (done, _, stderr) = push("hidden/files:1", "mount -t tmpfs tmpfs \"$FILES\"");
+    assert!(done, "{stderr}");
+    // Other bytes under the same name are noticed at the latest by the registry.
+    let zeros = "size=$(stat -c %s \"$FILE\"); mount -t tmpfs tmpfs \"$FILES\"; \
+                 mkdir -p \"${FILE%/*}\"; truncate -s \"$size\" \"$FILE\"";
+    let (done, _, stderr) = push("wrong/files:1", zeros);
+    assert!(!done && stderr.contains(&layer), "{stderr}");
 }
 
 /// A proxy in front of `registry`; what it was asked first on each connection.

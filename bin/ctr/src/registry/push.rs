@@ -4,36 +4,29 @@
 //! what it lists; the one with the tag last.
 
 use super::source::SourceLabel;
-use bytes::Bytes;
 use client::oci::{Descriptor, Kind, is_non_distributable};
-use client::{Client, Event, Item, Progress, descend};
-use distribution::Repository;
-use model::{Digest, Error, Result};
+use client::{Blob, Chunks, Client, Event, Folder, Item, Progress, descend};
+use distribution::{Repository, Uploads};
+use model::{Error, Result};
 use std::io;
 use std::sync::Arc;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
-
-/// Blobs on their way at once, unless told otherwise.
-const PARALLEL: usize = 3;
-
-/// Chunks of a blob that wait for the network.
-const AHEAD: usize = 2;
+use tokio::task::{JoinError, JoinSet};
 
 /// What to push from, and where to.
 #[derive(Clone)]
 pub(crate) struct Push {
     /// The store.
     pub(crate) client: Client,
+    /// Where the store has its blobs.
+    pub(crate) folder: Folder,
     /// The registry.
     pub(crate) repository: Arc<Repository>,
     /// Where else in the registry a blob may be.
     pub(crate) source: SourceLabel,
     /// Whether layers that only their maker may hand out are pushed as well.
     pub(crate) non_distributable: bool,
-    /// Blobs on their way at once; 0 for the default.
-    pub(crate) parallel: usize,
+    /// Blobs on their way at once.
+    pub(crate) uploads: Uploads,
     /// Told of every step.
     pub(crate) progress: Arc<dyn Progress>,
 }
@@ -66,22 +59,26 @@ impl Push {
         Ok(())
     }
 
-    async fn push_all(&self, blobs: Vec<Descriptor>) -> Result<()> {
-        let parallel = if self.parallel == 0 { PARALLEL } else { self.parallel };
-        let (mut tasks, mut blobs) = (JoinSet::new(), blobs.into_iter());
-        loop {
-            while tasks.len() < parallel
-                && let Some(blob) = blobs.next()
-            {
-                let push = self.clone();
-                tasks.spawn(async move { push.blob(&blob).await });
-            }
-            match tasks.join_next().await {
-                Some(Ok(pushed)) => pushed?,
-                Some(Err(panic)) => return Err(Error::internal("push a blob").caused_by(panic)),
-                None => return Ok(()),
+    async fn push_all(&self, mut blobs: Vec<Descriptor>) -> Result<()> {
+        let mut tasks = JoinSet::new();
+        let joined = |joined: Result<Result<()>, JoinError>| {
+            joined.unwrap_or_else(|panic| Err(Error::internal("push a blob").caused_by(panic)))
+        };
+        Uploads::order(&mut blobs, |blob| blob.size);
+        for blob in blobs {
+            let (push, place) = (self.clone(), self.uploads.place().await?);
+            tasks.spawn(async move {
+                let _place = place;
+                push.blob(&blob).await
+            });
+            while let Some(done) = tasks.try_join_next() {
+                joined(done)?;
             }
         }
+        while let Some(done) = tasks.join_next().await {
+            joined(done)?;
+        }
+        Ok(())
     }
 
     /// Pushes a blob, unless the registry has it or can mount it.
@@ -90,7 +87,8 @@ impl Push {
         let labels = self.client.blob_info(digest).await?.labels;
         let elsewhere = self.source.other(&labels);
         self.progress.on(Event::Blob(digest, blob.size));
-        match self.repository.push_blob(digest, blob.size, elsewhere, |offset| self.bytes(digest, offset)).await? {
+        let open = |offset| self.bytes(blob, offset);
+        match self.repository.push_blob(digest, blob.size, elsewhere, &self.uploads, open).await? {
             true => self.progress.on(Event::Stored(digest)),
             false => {
                 let item = Item {
@@ -112,27 +110,27 @@ impl Push {
         self.repository.put_manifest(object, &document.media_type, bytes.into()).await.map(drop)
     }
 
-    /// A blob's bytes from `offset` on, as the store gives them.
-    async fn bytes(&self, digest: &Digest, offset: u64) -> Result<ReceiverStream<io::Result<Bytes>>> {
-        let mut stored = self.client.read_blob_from(digest, offset).await?;
-        let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
-        let (progress, digest) = (Arc::clone(&self.progress), digest.clone());
-        tokio::spawn(async move {
-            loop {
-                let chunk = match stored.next().await {
-                    Ok(Some(chunk)) => Ok(chunk),
-                    Ok(None) => break,
-                    Err(error) => Err(io::Error::other(error)),
-                };
-                if let Ok(chunk) = &chunk {
-                    progress.on(Event::Sent(&digest, chunk.len() as u64));
-                }
-                let failed = chunk.is_err();
-                if sender.send(chunk).await.is_err() || failed {
-                    break; // the registry wants no more: its answer says why
-                }
-            }
-        });
-        Ok(ReceiverStream::new(receiver))
+    /// A blob's bytes from `offset` on, from the store's file if we can see it, else from the daemon.
+    async fn bytes(&self, blob: &Descriptor, offset: u64) -> Result<Chunks> {
+        let Descriptor { digest, size, .. } = blob;
+        let chunks = match self.folder.open(digest, *size) {
+            Some(file) => Chunks::of_file(digest.as_str(), Arc::new(file), offset, size.saturating_sub(offset)),
+            None => carried(self.client.read_blob_from(digest, offset).await?),
+        };
+        Ok(chunks.watched(Arc::clone(&self.progress), digest.clone()))
     }
+}
+
+/// What comes from the daemon.
+fn carried(mut stored: Blob) -> Chunks {
+    let (sender, chunks) = Chunks::channel("a blob of the daemon");
+    tokio::spawn(async move {
+        while let Some(chunk) = stored.next().await.map_err(io::Error::other).transpose() {
+            let failed = chunk.is_err();
+            if sender.send(chunk).await.is_err() || failed {
+                break; // the registry wants no more: its answer says why
+            }
+        }
+    });
+    chunks
 }

@@ -3,8 +3,17 @@
 use crate::progress::{Event, Progress};
 use bytes::Bytes;
 use model::{Digest, Error, Result};
-use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
+use std::{
+    fs::File,
+    future::poll_fn,
+    io,
+    os::unix::fs::FileExt as _,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 use tokio::sync::mpsc;
+use tokio_stream::Stream;
 
 /// Bytes of a chunk: large enough that messages cost little, small enough to bound memory.
 pub(crate) const CHUNK: usize = 1 << 20;
@@ -92,12 +101,24 @@ impl Chunks {
 
     /// The next bytes, `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        let chunk = self.receiver.recv().await.transpose();
-        let chunk = chunk.map_err(|error| Error::io(format!("read {}", self.what), error))?;
-        if let (Some(Watcher(progress, digest)), Some(chunk)) = (&self.watcher, &chunk) {
+        let chunk = poll_fn(|context| self.poll(context)).await.transpose();
+        chunk.map_err(|error| Error::io(format!("read {}", self.what), error))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let chunk = self.receiver.poll_recv(context);
+        if let (Some(Watcher(progress, digest)), Poll::Ready(Some(Ok(chunk)))) = (&self.watcher, &chunk) {
             progress.on(Event::Sent(digest, chunk.len() as u64));
         }
-        Ok(chunk)
+        chunk
+    }
+}
+
+impl Stream for Chunks {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll(context)
     }
 }
 

@@ -9,6 +9,7 @@ mod push;
 mod request;
 mod resolve;
 mod send;
+mod uploads;
 
 use crate::{
     auth::{Authorizer, Credentials},
@@ -24,6 +25,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
+pub use uploads::{Place, Uploads};
 
 /// One repository, as the hosts that serve its registry show it.
 #[derive(Debug)]

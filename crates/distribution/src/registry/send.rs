@@ -8,7 +8,10 @@
 //!   └────────── nothing is known of it          │ breaks: asked again
 //! ```
 
-use super::{Mounted, Repository, Upload};
+use super::{
+    Mounted, Repository, Upload,
+    uploads::{Sending, Uploads},
+};
 use bytes::{Bytes, BytesMut};
 use model::{Digest, Error, Result};
 use std::io;
@@ -21,8 +24,8 @@ const PIECE: usize = 4 << 20;
 
 impl Repository {
     /// Sees to it that the registry has blob `digest` of `size` bytes, mounting it from repository `source` if that can
-    /// be. `open` gives the blob's bytes from an offset on, and may be asked more than once. Returns whether bytes were
-    /// sent.
+    /// be. `open` gives the blob's bytes from an offset on when they have a turn of `uploads`, and may be asked more
+    /// than once. Returns whether bytes were sent.
     ///
     /// # Errors
     /// The registry's, or those of `open`, after three attempts.
@@ -31,6 +34,7 @@ impl Repository {
         digest: &Digest,
         size: u64,
         source: Option<&str>,
+        uploads: &Uploads,
         open: impl Fn(u64) -> F + Send + Sync,
     ) -> Result<bool>
     where
@@ -40,7 +44,7 @@ impl Repository {
         let mut lost = None;
         for _ in 0..ATTEMPTS {
             let Mounted::Upload(mut upload) = self.upload(digest, source).await? else { return Ok(false) };
-            match upload.send(size, &open).await? {
+            match upload.send(size, uploads, &open).await? {
                 None => return Ok(true),
                 // Some registries drop an upload that broke: anew.
                 broken => lost = broken,
@@ -52,14 +56,20 @@ impl Repository {
 
 impl Upload<'_> {
     /// Sends the blob. Returns what broke an upload of which the registry then knew nothing any more.
-    async fn send<F, S>(&mut self, size: u64, open: &(impl Fn(u64) -> F + Send + Sync)) -> Result<Option<Error>>
+    async fn send<F, S>(
+        &mut self,
+        size: u64,
+        uploads: &Uploads,
+        open: &(impl Fn(u64) -> F + Send + Sync),
+    ) -> Result<Option<Error>>
     where
         F: Future<Output = Result<S>> + Send,
         S: Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
     {
         let mut failure = None;
         for _ in 0..ATTEMPTS {
-            let bytes = open(self.offset()).await?;
+            let turn = uploads.turn(size).await?;
+            let bytes = Sending { bytes: open(self.offset()).await?, _turn: turn };
             let sent = if self.offset() == 0 { self.stream(size, bytes).await } else { self.pieces(bytes).await };
             let Err(error) = sent else { return Ok(None) };
             tracing::debug!(%error, "an upload broke");

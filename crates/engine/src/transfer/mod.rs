@@ -39,13 +39,12 @@ pub use registry::{HttpDebug, Registry};
 pub use stream::{ByteFeed, ByteInput, ByteOutput, ExportStream, ImportStream};
 pub use verify::Verifiers;
 
+use distribution::Uploads;
 use fetch::Fetches;
-
 use model::{Error, Result, Scope};
 use std::sync::Arc;
 use store::Store;
 use thread::Threads;
-use tokio::sync::Semaphore;
 use unpack::Unpacking;
 
 /// Carries out transfers. Cheap to clone; every clone shares its limits.
@@ -58,7 +57,7 @@ pub struct Transfers {
     /// Archives being read or written.
     threads: Threads,
     /// Blobs being pushed.
-    uploads: Arc<Semaphore>,
+    uploads: Uploads,
 }
 
 impl Transfers {
@@ -68,15 +67,11 @@ impl Transfers {
             1 => 0,
             unpacks => unpacks,
         };
-        let uploads = match config.max_concurrent_uploads {
-            0 => Semaphore::MAX_PERMITS,
-            uploads => uploads.min(Semaphore::MAX_PERMITS),
-        };
         Self {
             fetches: Fetches::new(store.clone(), config.max_concurrent_downloads, config.layer_fetch_buffer),
             unpacking: Unpacking::new(unpacks, Arc::clone(&config.processors), config.sync_fs),
             threads: Threads::new(),
-            uploads: Arc::new(Semaphore::new(uploads)),
+            uploads: Uploads::new(config.max_concurrent_uploads),
             store,
             config: Arc::new(config),
         }

@@ -7,7 +7,7 @@ use crate::{
     registry::{Registry, repository},
     uploads::Uploads,
 };
-use engine::transfer::{Destination, ImageStore, Platform, ProgressSink, Source};
+use engine::transfer::{Destination, ImageStore, Platform, ProgressSink, Source, TransferConfig};
 use std::{
     io::{self, Read as _},
     net::{Shutdown, TcpListener, TcpStream},
@@ -122,6 +122,23 @@ async fn an_upload_that_the_registry_has_lost_begins_anew() {
     let error = bed.push(&name, &registry.reference()).await.unwrap_err();
     assert!(error.to_string().contains(layer.digest().as_str()), "{error}");
     assert!(registry.content("manifests/v1").is_none());
+}
+
+/// A registry syncs a blob before it answers: the next one is sent meanwhile, even where one is sent at a time. What
+/// waits so is bounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_are_sent_while_others_wait_for_their_answer() {
+    let bed = Bed::with(TransferConfig { max_concurrent_uploads: 1, ..TransferConfig::default() });
+    let image = Image::new((0..8).map(|seed| Layer::random("a", 1 << 20, seed)).collect());
+    let fake = Fake::start(&[("v1", &image)], |_, _| None);
+    bed.pull(&fake.reference("v1"), "").await.unwrap();
+    // The config is one of them.
+    let registry = Uploads::holding(4);
+    bed.push(&fake.reference("v1"), &registry.reference()).await.unwrap();
+    for layer in &image.layers {
+        assert_eq!(registry.content(&format!("blobs/{}", layer.digest())).unwrap(), layer.blob);
+    }
+    assert!((4..=5).contains(&registry.most()), "one that is sent and four more: {}", registry.most());
 }
 
 /// Debian's docker-registry drops an upload whose connection broke.

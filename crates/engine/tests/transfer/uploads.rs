@@ -1,11 +1,11 @@
-//! A registry of the tests that takes uploads and breaks them as told: it keeps what came before.
+//! A registry of the tests that takes uploads and breaks them as told: it keeps what came before. Or it answers late.
 
 use crate::image::digest;
 use std::{
     collections::{HashMap, VecDeque},
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread,
 };
 
@@ -21,6 +21,13 @@ struct State {
     forgets: bool,
     asked: Vec<String>,
     received: usize,
+    /// How many blobs must have come whole before any of them is answered.
+    holds: usize,
+    whole: usize,
+    arrived: Arc<Condvar>,
+    /// Uploads begun and not ended: now, and the most at a time.
+    begun: usize,
+    most: usize,
 }
 
 pub struct Uploads {
@@ -30,9 +37,17 @@ pub struct Uploads {
 
 impl Uploads {
     pub fn start(breaks: &[usize], forgets: bool) -> Self {
+        Self::with(State { breaks: breaks.iter().copied().collect(), forgets, ..State::default() })
+    }
+
+    /// One that answers no blob until `holds` have come whole.
+    pub fn holding(holds: usize) -> Self {
+        Self::with(State { holds, ..State::default() })
+    }
+
+    fn with(state: State) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let state = State { breaks: breaks.iter().copied().collect(), forgets, ..State::default() };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -56,6 +71,11 @@ impl Uploads {
     /// Requests that begin, ask for or add to uploads, in their order.
     pub fn asked(&self) -> Vec<String> {
         self.state.lock().unwrap().asked.clone()
+    }
+
+    /// The most uploads that were on their way at a time.
+    pub fn most(&self) -> usize {
+        self.state.lock().unwrap().most
     }
 
     /// Bytes of blobs received, also of those that broke.
@@ -106,6 +126,11 @@ fn serve(client: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
         let expected = query.trim_start_matches("digest=").replace("%3A", ":");
         assert_eq!(digest(&bytes).as_str(), expected, "what was put together");
         state.content.insert(format!("blobs/{expected}"), bytes);
+        state.whole += 1;
+        let arrived = Arc::clone(&state.arrived);
+        arrived.notify_all();
+        state = arrived.wait_while(state, |state| state.whole < state.holds).unwrap();
+        state.begun -= 1;
         return answer(client, "201 Created", "");
     }
     let range = format!("location: /v2/app/blobs/uploads/{number}\r\nrange: 0-{}\r\n", bytes.len().saturating_sub(1));
@@ -119,6 +144,8 @@ fn other(client: &TcpStream, state: &mut State, method: &str, path: &str, body: 
         "POST" => {
             state.asked.push("POST".to_owned());
             state.uploads.push(Some(Vec::new()));
+            state.begun += 1;
+            state.most = state.most.max(state.begun);
             let location = format!("location: /v2/app/blobs/uploads/{}\r\n", state.uploads.len() - 1);
             answer(client, "202 Accepted", &location)
         }

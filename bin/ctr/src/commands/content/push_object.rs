@@ -7,6 +7,7 @@ use crate::output::line;
 use crate::registry::{Push, RegistryFlags, Remote, SourceLabel};
 use clap::Args;
 use client::oci::{Descriptor, Kind};
+use distribution::Uploads;
 use model::Digest;
 use std::sync::Arc;
 
@@ -35,11 +36,12 @@ impl PushObject {
         let object = Descriptor { media_type: self.media_type, digest, size, ..Descriptor::default() };
         let board = Arc::new(Board::new("uploading", false));
         let push = Push {
+            folder: client.content_folder().await?,
             client,
             repository: self.registry.repository(&remote)?,
             source: SourceLabel::of(&remote),
             non_distributable: true,
-            parallel: 1,
+            uploads: Uploads::new(1),
             progress: Arc::clone(&board) as _,
         };
         let pushed = match Kind::of(&object.media_type) {

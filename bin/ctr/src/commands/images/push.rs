@@ -8,8 +8,12 @@ use clap::Args;
 use client::oci::{Descriptor, Platform, media_types};
 use client::transfer::{Endpoint, Store};
 use client::{Client, Platforms};
+use distribution::Uploads;
 use model::{Digest, Error, Result};
 use std::sync::Arc;
+
+/// Blobs sent at a time, unless told otherwise.
+const PARALLEL: usize = 3;
 
 /// Flags of `ctr images push`.
 #[derive(Debug, Args)]
@@ -69,6 +73,11 @@ impl Push {
         }
     }
 
+    /// How many blobs are sent at a time.
+    fn uploaded_at_once(&self) -> usize {
+        self.max_concurrent_uploaded_layers.filter(|&count| count > 0).unwrap_or(PARALLEL)
+    }
+
     fn local_name(&self) -> &str {
         self.local_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.remote)
     }
@@ -93,10 +102,11 @@ impl Push {
         let board = Arc::new(Board::new("uploading", false));
         let push = registry::Push {
             client: client.clone(),
+            folder: client.content_folder().await?,
             repository: self.registry.repository(remote)?,
             source: SourceLabel::of(remote),
             non_distributable: self.allow_non_distributable_blobs,
-            parallel: self.max_concurrent_uploaded_layers.unwrap_or(0),
+            uploads: Uploads::new(self.uploaded_at_once()),
             progress: Arc::clone(&board) as _,
         };
         board.begin(&target, &format!("Pushing to {}", self.remote));

@@ -13,11 +13,11 @@ use client::{
     Listing, MAX_DOCUMENT, check_depth,
     oci::{Descriptor, Kind},
 };
-use distribution::{Reference, Repository};
+use distribution::{Reference, Repository, Uploads};
 use model::{Digest, Error, Result, Scope};
-use std::{cmp::Reverse, collections::HashSet, io, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 use store::Store;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Bytes read at a time.
@@ -31,7 +31,7 @@ struct Push {
     repository: Repository,
     source: SourceLabel,
     tracker: Arc<Tracker>,
-    uploads: Arc<Semaphore>,
+    uploads: Uploads,
 }
 
 /// An image in the order in which it is pushed.
@@ -68,7 +68,7 @@ impl Transfers {
             source: SourceLabel::of(&repository),
             repository,
             tracker: Arc::new(Tracker::new(progress, &from.name, "uploading")),
-            uploads: Arc::clone(&self.uploads),
+            uploads: self.uploads.clone(),
         });
         push.all(from, &target, &reference).await?;
         drop(push);
@@ -81,8 +81,7 @@ impl Transfers {
 impl Push {
     async fn all(self: &Arc<Self>, from: &ImageStore, target: &Descriptor, reference: &Reference) -> Result<()> {
         let mut order = self.order(from, target).await?;
-        // The largest last would go alone in the end.
-        order.blobs.sort_by_key(|(blob, _)| Reverse(blob.size));
+        Uploads::order(&mut order.blobs, |(blob, _)| blob.size);
         self.each(order.blobs, |push, (blob, from)| async move { push.blob(&blob, from).await }).await?;
         let tag = reference.object()?.to_owned();
         let root = target.digest.clone();
@@ -132,7 +131,7 @@ impl Push {
         Ok(order)
     }
 
-    /// Does `work` for each, as many at a time as may be uploaded.
+    /// Does `work` for each, as many at a time as there are places.
     async fn each<T, F>(self: &Arc<Self>, all: Vec<T>, work: impl Fn(Arc<Self>, T) -> F) -> Result<()>
     where
         F: Future<Output = Result<()>> + Send + 'static,
@@ -142,11 +141,10 @@ impl Push {
             joined.unwrap_or_else(|error| Err(Error::internal("a part of a push ended early").caused_by(error)))
         };
         for one in all {
-            let turn = Arc::clone(&self.uploads).acquire_owned().await;
-            let turn = turn.map_err(|_| Error::cancelled("pushing was stopped"))?;
+            let place = self.uploads.place().await?;
             let pushed = work(Arc::clone(self), one);
             tasks.spawn(async move {
-                let _turn = turn;
+                let _place = place;
                 pushed.await
             });
             while let Some(done) = tasks.try_join_next() {
@@ -173,7 +171,8 @@ impl Push {
     /// Pushes a blob, unless the registry has it.
     async fn blob(&self, blob: &Descriptor, from: Option<String>) -> Result<()> {
         let Descriptor { digest, size, .. } = blob;
-        match self.repository.push_blob(digest, *size, from.as_deref(), |offset| self.bytes(blob, offset)).await? {
+        let open = |offset| self.bytes(blob, offset);
+        match self.repository.push_blob(digest, *size, from.as_deref(), &self.uploads, open).await? {
             true => self.tracker.complete(blob),
             false => self.tracker.exists(blob),
         }
