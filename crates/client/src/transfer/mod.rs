@@ -30,6 +30,9 @@ use tokio::{sync::watch, task::JoinSet};
 /// Longest silence of an export's stream after the daemon has said that it is done.
 const LAST_BYTES: Duration = Duration::from_secs(30);
 
+/// Longest silence of the progress after that.
+const LAST_NEWS: Duration = Duration::from_millis(300);
+
 /// Whoever serves the streams of a transfer.
 #[derive(Debug, Default)]
 struct Attendants {
@@ -114,9 +117,10 @@ impl Attendants {
     }
 }
 
-/// What was said before the reply but not read before it. The daemon may never end this stream: nothing is waited for.
+/// What was said before the reply but comes after it, as it may on a stream of its own. Our daemon ends the stream then;
+/// Go's does not, so a silence is an end too.
 async fn rest_of_the_news(told: &mut Stream, progress: &dyn Progress) {
-    while let Ok(Ok(Some(news))) = tokio::time::timeout(Duration::ZERO, told.next::<transfer::Progress>()).await {
+    while let Ok(Ok(Some(news))) = tokio::time::timeout(LAST_NEWS, told.next::<transfer::Progress>()).await {
         tell(progress, &news);
     }
 }
