@@ -5,7 +5,7 @@ use crate::{
     table::Table,
     way::{BEST, DEFAULT, LOCAL, Way},
 };
-use std::{path::Path, time::Duration};
+use std::path::Path;
 use tests::{Daemon, Impl, memory};
 
 const ROUNDS: usize = 3;
@@ -22,8 +22,7 @@ pub(crate) fn run(table: &mut Table) {
                 let daemon = way.daemon(side);
                 add(table, side, "import + unpack", way, import(&daemon, side, &archive, way));
                 if way.name == LOCAL.name {
-                    std::thread::sleep(Duration::from_secs(2));
-                    let pss = memory::pss(daemon.pid()) as f64 / 1e6;
+                    let pss = memory::settled_pss(daemon.pid()) as f64 / 1e6;
                     table.add(side, "daemon after the import, PSS", "MB", Some(0.5), pss);
                 }
                 // Nothing is decompressed in an export.
