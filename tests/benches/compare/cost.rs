@@ -58,7 +58,8 @@ pub(crate) fn warm(path: &std::path::Path) {
         for entry in fs::read_dir(path).expect("list a directory") {
             warm(&entry.expect("an entry").path());
         }
-    } else {
-        std::io::copy(&mut fs::File::open(path).expect("open a file"), &mut std::io::sink()).expect("read a file");
+    // What is being collected as garbage may be gone.
+    } else if let Ok(mut file) = fs::File::open(path) {
+        std::io::copy(&mut file, &mut std::io::sink()).expect("read a file");
     }
 }
