@@ -67,13 +67,9 @@ impl Exchange {
     /// # Errors
     /// `InvalidArgument` for a bad topic or no time.
     pub fn forward(&self, envelope: Envelope) -> Result<()> {
-        self.forward_to(envelope, Hearers::All).map(drop)
-    }
-
-    /// [`Self::forward`] to those who are to hear it; what is then under way to clients.
-    pub(super) fn forward_to(&self, envelope: Envelope, hearers: Hearers) -> Result<Vec<Awaited>> {
         check(&envelope)?;
-        Ok(self.broadcast(envelope, hearers))
+        self.broadcast(envelope, Hearers::All);
+        Ok(())
     }
 
     /// Subscribes from now on to every event that passes one of `filters` (none: all of them) on
@@ -112,8 +108,9 @@ impl Exchange {
         self.audience.dismiss();
     }
 
-    /// In the order of calls, to every subscriber; those that are gone are forgotten.
-    fn broadcast(&self, envelope: Envelope, hearers: Hearers) -> Vec<Awaited> {
+    /// In the order of calls, to every subscriber who is to hear it; those that are gone are forgotten. Returns what is
+    /// then under way to clients.
+    pub(super) fn broadcast(&self, envelope: Envelope, hearers: Hearers) -> Vec<Awaited> {
         tracing::trace!(topic = envelope.topic, namespace = %envelope.namespace, "event");
         let envelope = Arc::new(envelope);
         let seen = Seen { envelope: &envelope, event: OnceCell::new() };

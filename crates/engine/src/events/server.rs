@@ -176,18 +176,19 @@ impl Peer {
         if !is_new {
             return Ok(Vec::new());
         }
-        match received.overtaken.turn(envelope) {
-            Turn::Now(event) => self.inlet.exchange.forward_to(event, hearers),
+        let exchange = &self.inlet.exchange;
+        Ok(match received.overtaken.turn(envelope) {
+            Turn::Now(event) => exchange.broadcast(event, hearers),
             Turn::Both(exit, deletion) => {
-                let mut awaited = self.inlet.exchange.forward_to(exit, hearers)?;
-                awaited.extend(self.inlet.exchange.forward_to(deletion, hearers)?);
-                Ok(awaited)
+                let mut awaited = exchange.broadcast(exit, hearers);
+                awaited.extend(exchange.broadcast(deletion, hearers));
+                awaited
             }
             Turn::Later(init) => {
                 tokio::spawn(Arc::clone(&self.inlet).wait_for_exit(init));
-                Ok(Vec::new())
+                Vec::new()
             }
-        }
+        })
     }
 }
 
@@ -202,10 +203,8 @@ impl Inlet {
     async fn wait_for_exit(self: Arc<Self>, init: Init) {
         time::sleep(OVERTAKEN).await;
         let mut received = self.lock();
-        if let Some(deletion) = received.overtaken.give_up(&init)
-            && let Err(error) = self.exchange.forward(deletion)
-        {
-            tracing::warn!(%error, ?init, "deletion cannot be published");
+        if let Some(deletion) = received.overtaken.give_up(&init) {
+            self.exchange.broadcast(deletion, Hearers::All);
         }
     }
 
