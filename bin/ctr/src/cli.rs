@@ -1,14 +1,21 @@
 //! The command line: flags before the command, and every command.
 
 use crate::commands::Command;
-use clap::{Args, Parser};
+use crate::go_flags;
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory as _, Parser};
+use std::ffi::OsString;
 use std::time::Duration;
 
 /// The command line client of containerd.
 #[derive(Debug, Parser)]
 #[command(
     name = "ctr",
-    version,
+    // Three words with the name, of which scripts take the third, as of Go's.
+    version = concat!("containerd-rs v", env!("CARGO_PKG_VERSION")),
+    disable_version_flag = true,
+    // The last one counts, as with Go; lists get longer.
+    args_override_self = true,
     about = "containerd CLI",
     long_about = "ctr is a debug and administrative client of the containerd daemon.\n\n\
         Global flags come before the command, a command's own flags after it: ctr -n k8s.io images ls -q",
@@ -21,8 +28,26 @@ use std::time::Duration;
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long = "version", action = ArgAction::Version)]
+    _version: Option<bool>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Understands `words`, the program's name first, with flags as Go writes them.
+pub(crate) fn parsed(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut known = Cli::command();
+    known.build();
+    let mut words = go_flags::rewritten(&known, words);
+    Cli::try_parse_from(&words).map_err(|error| match error.kind() {
+        // A noun without a verb asks for the verbs.
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            words.push("--help".into());
+            Cli::try_parse_from(words).err().unwrap_or(error)
+        }
+        _ => error,
+    })
 }
 
 /// Flags before the command.
@@ -77,7 +102,10 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        parsed(line.split(' ').map(OsString::from))
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -92,6 +120,55 @@ mod tests {
         for bad in ["", "5", "s", "1d", "-1s", "1s2", "99999999999999999999h"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_noun_without_a_verb_gets_help() {
+        for line in
+            ["ctr", "ctr images", "ctr -n a", "ctr snapshots --snapshotter native", "ctr content prune", "ctr -h"]
+        {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{line}");
+            assert!(!error.use_stderr() && error.to_string().contains("Commands:"), "{line}");
+        }
+        for line in ["ctr bogus", "ctr images bogus x", "ctr content prune x", "ctr help bogus"] {
+            assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::InvalidSubcommand, "{line}");
+        }
+        assert_eq!(parse("ctr images ls --bogus").unwrap_err().kind(), ErrorKind::UnknownArgument);
+    }
+
+    #[test]
+    fn the_version_has_three_words() {
+        for flag in ["-v", "-V", "--version", "-version"] {
+            let error = parse(&format!("ctr {flag}")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::DisplayVersion);
+            let words: Vec<String> = error.to_string().split_whitespace().map(str::to_owned).collect();
+            assert_eq!(words, ["ctr", "containerd-rs", concat!("v", env!("CARGO_PKG_VERSION"))]);
+        }
+    }
+
+    #[test]
+    fn of_a_repeated_flag_the_last_counts() {
+        assert_eq!(parse("ctr -n k8s.io -n default images ls").unwrap().globals.namespace, "default");
+        assert_eq!(parse("ctr --namespace a -n b -debug -debug info").unwrap().globals.namespace, "b");
+        let run = |line: &str| match parse(line).unwrap().command {
+            Command::Run(run) => run,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            run("ctr run --env A=1 --env B=2 --env A=1 i id").container.env,
+            ["A=1", "B=2", "A=1"],
+            "lists grow"
+        );
+        assert!(!run("ctr run --rm -rm=false i id").rm && run("ctr run --rm=false --rm i id").rm);
+    }
+
+    #[test]
+    fn what_can_be_removed_may_be_nothing() {
+        for noun in ["images", "content", "snapshots", "leases", "namespaces", "tasks"] {
+            assert!(parse(&format!("ctr {noun} rm")).is_ok(), "{noun}");
+        }
+        assert!(parse("ctr containers rm").is_err());
     }
 
     #[test]

@@ -56,14 +56,7 @@ impl Context {
 
     /// Does `work` within the time allowed by `--timeout`.
     pub(crate) async fn within_time(&self, work: impl Future<Output = Outcome>) -> Outcome {
-        let timeout = self.globals.timeout;
-        if timeout.is_zero() {
-            return work.await;
-        }
-        match tokio::time::timeout(timeout, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::deadline_exceeded(format!("gave up after {timeout:?} (--timeout)")).into()),
-        }
+        within(self.globals.timeout, work).await
     }
 
     /// Says something if `--debug` is given.
@@ -71,6 +64,17 @@ impl Context {
         if self.globals.debug {
             output::warn(text);
         }
+    }
+}
+
+/// Does `work` within `timeout`; zero is for ever.
+pub(crate) async fn within(timeout: Duration, work: impl Future<Output = Outcome>) -> Outcome {
+    if timeout.is_zero() {
+        return work.await;
+    }
+    match tokio::time::timeout(timeout, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::deadline_exceeded(format!("gave up after {timeout:?} (--timeout)")).into()),
     }
 }
 

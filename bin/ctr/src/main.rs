@@ -14,26 +14,17 @@ mod output;
 mod registry;
 mod task;
 
-use clap::{CommandFactory as _, Parser as _};
 use cli::Cli;
 use context::Context;
 use failure::{Failure, Outcome};
 
 fn main() {
-    let mut known = Cli::command();
-    known.build();
-    let cli = Cli::parse_from(go_flags::rewritten(&known, std::env::args_os()));
-    let outcome = run(cli);
-    // What the command started in the background (reading stdin, say) must not keep us.
-    let code = match outcome.and_then(|()| output::flush()) {
-        Ok(()) => 0,
-        Err(Failure::Exit(code)) => code,
-        Err(Failure::Error(error)) => {
-            output::complain(&error.to_string());
-            1
-        }
+    let outcome = match cli::parsed(std::env::args_os()) {
+        Ok(cli) => run(cli),
+        Err(error) => Failure::of_usage(&error),
     };
-    std::process::exit(i32::from(code))
+    // What the command started in the background (reading stdin, say) must not keep us.
+    std::process::exit(i32::from(Failure::code_of(outcome.and_then(|()| output::flush()))))
 }
 
 fn run(cli: Cli) -> Outcome {

@@ -37,7 +37,7 @@ pub(crate) struct Run {
     #[command(flatten)]
     run: RunFlags,
     #[command(flatten)]
-    container: ContainerFlags,
+    pub(crate) container: ContainerFlags,
     /// Image (or root filesystem) and container id, then the command with its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE ID [COMMAND]")]
     pub(crate) args: Vec<String>,

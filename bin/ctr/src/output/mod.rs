@@ -75,6 +75,11 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "ctr: {text}");
 }
 
+/// Says what the command has done, where that is no result.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Says something that does not stop the command.
 pub(crate) fn warn(text: &str) {
     let _ = writeln!(io::stderr(), "ctr: warning: {text}");

@@ -43,6 +43,17 @@ pub(crate) struct RegistryFlags {
     http_trace: bool,
 }
 
+/// Flags that Go's ctr takes where it reaches no registry, too: read, and of no effect.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Without effect here")]
+pub(crate) struct UnusedFlags {
+    #[command(flatten)]
+    _registry: RegistryFlags,
+    /// Labels
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    _label: Vec<String>,
+}
+
 /// A word of the command line that no log and no error may show.
 #[derive(Clone)]
 struct Secret(String);

@@ -1,8 +1,8 @@
 //! Beside Go's ctr, on one daemon: the same tables, documents and specs.
 
 use crate::{daemon, has_go};
-use serde_json::Value;
-use tests::image::busybox_archive;
+use serde_json::{Value, json};
+use tests::image::{busybox, busybox_archive, descriptor, media, oci_archive};
 use tests::{Ctr, Daemon, Impl};
 
 const IMAGE: &str = "example.com/test/busybox:1";
@@ -70,6 +70,83 @@ fn tables_are_the_same_to_the_letter() {
         ours.ok("containers rm running made");
         ours.ok("leases rm held");
         ours.ok(&format!("images rm --sync {IMAGE}"));
+    });
+}
+
+/// Exit codes, and where help goes.
+#[test]
+fn command_lines_end_as_gos() {
+    with_both(|_, ours, go| {
+        for line in [
+            "",
+            "images",
+            "snapshots --snapshotter native",
+            "content prune",
+            "-h",
+            "help",
+            "images help ls",
+            "-v",
+            "--version",
+            "bogus",
+            "images bogus",
+            "images bogus x",
+            "content prune x",
+            "help bogus",
+            "--bogus",
+            "images ls --bogus",
+            "-n",
+            "-n other -n default images ls -q",
+            "-n other images ls -q",
+            "--debug=false --debug=true --debug=false images ls -q",
+            "images ls -q -q=false",
+            "images rm",
+            "content rm",
+            "snapshots rm",
+            "namespaces rm",
+            "tasks rm",
+            "containers rm",
+            "images rm absent",
+            "content get -x",
+            "content active -t 1ns",
+            "content active -t 1m",
+            "images unmount --rm --refresh -abc /nowhere/at/all",
+            "images push --manifest-type x/y --local example.com/absent:1",
+        ] {
+            let (ours, go) = (ours.run(line), go.run(line));
+            assert_eq!(ours.code, go.code, "`ctr {line}`: {ours:?} {go:?}");
+            if go.code == 0 {
+                assert_eq!(ours.stdout.is_empty(), go.stdout.is_empty(), "`ctr {line}`: {ours:?} {go:?}");
+            }
+        }
+        let third = |ctr: &Ctr| ctr.ok("--version").split_whitespace().nth(2).map(str::to_owned);
+        assert!(third(ours).is_some() && third(go).is_some());
+        ours.ok(&format!("images rm --sync {IMAGE}"));
+    });
+}
+
+/// Down to the documents, of an index. Go's labels come in no order.
+#[test]
+fn inspected_documents_are_the_same() {
+    with_both(|daemon, ours, go| {
+        let blobs = busybox(IMAGE).blobs();
+        let mut entry = descriptor(media::MANIFEST, &blobs.manifest);
+        entry["platform"] = json!({ "os": "linux", "architecture": "arm", "variant": "v7" });
+        let index = json!({ "schemaVersion": 2, "mediaType": media::INDEX, "manifests": [entry], "annotations": {} });
+        let index = index.to_string().into_bytes();
+        let mut named = descriptor(media::INDEX, &index);
+        named["annotations"] = json!({ "io.containerd.image.name": "example.com/index:1" });
+        let all = blobs.layers.iter().chain([&blobs.config, &blobs.manifest, &index]).map(Vec::as_slice);
+        let file = daemon.dir().join("index.tar");
+        std::fs::write(&file, oci_archive(&[named], all)).unwrap();
+        ours.ok(&format!("images import --local --all-platforms --no-unpack {}", file.display()));
+        let lines = |ctr: &Ctr| {
+            let text = ctr.ok("images inspect --content example.com/index:1");
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(lines(ours), lines(go));
+        ours.ok(&format!("images rm --sync {IMAGE} example.com/index:1"));
     });
 }
 

@@ -31,7 +31,7 @@ impl Delete {
                 failed = true;
             }
         }
-        if failed { Err(Failure::Exit(1)) } else { Ok(()) }
+        Failure::when(failed)
     }
 }
 

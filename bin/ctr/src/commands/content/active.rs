@@ -1,7 +1,7 @@
 //! `ctr content active`
 
 use crate::cli::parse_duration;
-use crate::context::Context;
+use crate::context::{Context, within};
 use crate::failure::Outcome;
 use crate::output::{Output, Table, age, human_size, print_json, timestamp_nanos};
 use clap::Args;
@@ -13,9 +13,10 @@ use std::time::Duration;
 /// Flags of `ctr content active`.
 #[derive(Debug, Args)]
 pub(crate) struct Active {
-    /// Accepted for compatibility, without effect
-    #[arg(long, short, env = "CONTAINERD_FETCH_TIMEOUT", value_parser = parse_duration, hide = true)]
-    timeout: Option<Duration>,
+    /// Total timeout of this command, 0 for none
+    #[arg(long, short, env = "CONTAINERD_FETCH_TIMEOUT", default_value = "0s", value_name = "DURATION",
+        value_parser = parse_duration)]
+    timeout: Duration,
     /// Accepted for compatibility, without effect
     #[arg(long, hide = true)]
     root: Option<String>,
@@ -28,9 +29,13 @@ pub(crate) struct Active {
 
 impl Active {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        context.debug(&format!("without effect: --timeout {:?} --root {:?}", self.timeout, self.root));
+        within(self.timeout, self.list(context)).await
+    }
+
+    async fn list(&self, context: &Context) -> Outcome {
+        context.debug(&format!("without effect: --root {:?}", self.root));
         let client = context.connect().await?;
-        let filters = self.pattern.into_iter().collect();
+        let filters = self.pattern.clone().into_iter().collect();
         let statuses = client.content().list_statuses(ListStatusesRequest { filters }).await.reply()?.statuses;
         if self.output.is_json() {
             let list = statuses.iter().map(|status| {

@@ -12,7 +12,6 @@ use proto::api::containerd::services::content::v1::DeleteContentRequest;
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// The blobs
-    #[arg(required = true)]
     digests: Vec<String>,
 }
 
@@ -30,7 +29,7 @@ impl Delete {
                 }
             }
         }
-        if failed { Err(Failure::Exit(1)) } else { Ok(()) }
+        Failure::when(failed)
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Delete {
     #[arg(long)]
     sync: bool,
     /// The images
-    #[arg(required = true, value_name = "REF")]
+    #[arg(value_name = "REF")]
     images: Vec<String>,
 }
 
@@ -35,6 +35,6 @@ impl Delete {
                 }
             }
         }
-        if failed { Err(Failure::Exit(1)) } else { Ok(()) }
+        Failure::when(failed)
     }
 }

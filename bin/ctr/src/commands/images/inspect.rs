@@ -8,8 +8,9 @@ use client::oci::{Descriptor, Document as _, Index, Kind, Manifest};
 use client::{Client, MAX_INDEX_DEPTH};
 use model::{Error, Result};
 use proto::api::containerd::services::images::v1::Image;
+use serde::Serialize as _;
+use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 
 /// Flags of `ctr images inspect`.
 #[derive(Debug, Args)]
@@ -108,7 +109,7 @@ impl Tree<'_> {
         check_depth(descriptor, depth)?;
         self.entry(first, descriptor);
         if let Some(platform) = descriptor.platform.as_ref().filter(|platform| !platform.architecture.is_empty()) {
-            self.line(&format!("{rest}│    Platform: {}", platform.normalized()));
+            self.line(&format!("{rest}│    Platform: {}/{}", platform.os, platform.architecture));
         }
         let bytes = match self.client.read_small(descriptor).await {
             Err(error) if error.is_not_found() => {
@@ -169,12 +170,17 @@ impl Tree<'_> {
         if descriptor.media_type.ends_with("json") {
             let document = Value::parse(descriptor.digest.as_str(), bytes)?;
             self.line(&format!("{prefix}┌────────Content────────"));
-            // Writing to a String cannot fail.
-            let mut text = String::new();
-            let _ = write!(text, "{document:#}");
-            text.lines().for_each(|line| self.line(&format!("{prefix}│{line}")));
+            indented(&document)?.lines().for_each(|line| self.line(&format!("{prefix}│{line}")));
             self.line(&format!("{prefix}└───────────────────────"));
         }
         Ok(())
     }
+}
+
+/// A document with three spaces for each level.
+fn indented(document: &Value) -> Result<String> {
+    let mut text = Vec::new();
+    let written = document.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"   ")));
+    written.map_err(|error| Error::internal("write a document").caused_by(error))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::SnapshotterFlag;
 use crate::output::line;
+use crate::registry::UnusedFlags;
 use clap::Args;
 use client::{Client, Platforms, Reply as _, Silent, Unpacker, unique_part};
 use model::{Error, Result};
@@ -31,10 +32,12 @@ pub(crate) struct Mount {
     #[arg(long)]
     sync_fs: bool,
     /// Set the expiration time for the mount and snapshots
-    #[arg(long, short = 'x', default_value = "1h", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, short = 'x', default_value = "24h", value_name = "DURATION", value_parser = parse_duration)]
     expiration: Duration,
     #[command(flatten)]
     snapshotter: SnapshotterFlag,
+    #[command(flatten)]
+    _unused: UnusedFlags,
     /// The image
     #[arg(value_name = "REF")]
     image: String,

@@ -3,7 +3,7 @@
 use crate::commands::containers;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::output::{line, warn};
+use crate::output::{note, warn};
 use clap::Args;
 use client::Reply as _;
 use proto::api::containerd::services::images::v1::DeleteImageRequest;
@@ -33,7 +33,7 @@ impl Prune {
             let sync = index + 1 == unused.len();
             let request = DeleteImageRequest { name: name.clone(), sync, target: None };
             match client.images().delete(request).await.reply() {
-                Ok(()) => line(format!("deleted image: {name}"))?,
+                Ok(()) => note(&format!("deleted image: {name}")),
                 // Somebody else was faster.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => warn(&format!("failed to delete image {name}: {error}")),

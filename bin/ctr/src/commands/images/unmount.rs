@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::SnapshotterFlag;
 use crate::output::line;
+use crate::registry::UnusedFlags;
 use clap::Args;
 use client::Reply as _;
 use model::Result;
@@ -20,6 +21,8 @@ pub(crate) struct Unmount {
     rm: bool,
     #[command(flatten)]
     snapshotter: SnapshotterFlag,
+    #[command(flatten)]
+    _unused: UnusedFlags,
     /// Where the image is mounted
     target: String,
 }

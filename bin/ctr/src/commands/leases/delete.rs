@@ -14,7 +14,6 @@ pub(crate) struct Delete {
     #[arg(long)]
     sync: bool,
     /// The leases
-    #[arg(required = true)]
     ids: Vec<String>,
 }
 

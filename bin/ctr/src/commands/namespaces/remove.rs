@@ -16,14 +16,13 @@ pub(crate) struct Remove {
     #[arg(short, long)]
     cgroup: bool,
     /// The namespaces
-    #[arg(required = true)]
     names: Vec<String>,
 }
 
 impl Remove {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.connect().await?;
-        let mut failure = None;
+        let mut failed = false;
         for name in &self.names {
             match client.namespaces().delete(DeleteNamespaceRequest { name: name.clone() }).await.reply() {
                 Err(error) if !error.is_not_found() => {
@@ -33,7 +32,7 @@ impl Remove {
                     if error.kind() == Kind::FailedPrecondition {
                         warn(hint);
                     }
-                    failure = Some(Failure::Exit(1));
+                    failed = true;
                 }
                 _ => {
                     if self.cgroup {
@@ -43,7 +42,7 @@ impl Remove {
                 }
             }
         }
-        failure.map_or(Ok(()), Err)
+        Failure::when(failed)
     }
 }
 

@@ -10,7 +10,7 @@ use proto::api::containerd::services::snapshots::v1::RemoveSnapshotRequest;
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// The snapshots
-    #[arg(required = true, value_name = "KEY")]
+    #[arg(value_name = "KEY")]
     keys: Vec<String>,
 }
 

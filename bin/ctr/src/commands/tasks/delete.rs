@@ -19,7 +19,6 @@ pub(crate) struct Delete {
     #[arg(long, value_name = "ID")]
     exec_id: Option<String>,
     /// The containers
-    #[arg(required = true)]
     containers: Vec<String>,
 }
 
@@ -41,7 +40,7 @@ impl Delete {
                 }
             }
         }
-        if failed { Err(Failure::Exit(1)) } else { Ok(()) }
+        Failure::when(failed)
     }
 
     async fn delete(&self, client: &Client, id: &str, exec_id: &str) -> Result<u32> {
