@@ -4,7 +4,7 @@ use crate::cli::Globals;
 use crate::failure::Outcome;
 use crate::output;
 use client::{Client, DEFAULT_CONNECT_TIMEOUT, Reply as _};
-use model::{Error, Namespace, Result};
+use model::{Error, Namespace, Result, Timestamp};
 use std::time::Duration;
 
 /// Set to anything but `0` or `false`, deprecation warnings are kept quiet.
@@ -51,7 +51,8 @@ impl Context {
     pub(crate) async fn connect_quietly(&self) -> Result<Client> {
         let timeout = Some(self.globals.connect_timeout).filter(|timeout| !timeout.is_zero());
         let timeout = timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT);
-        Client::connect(&self.globals.address, self.namespace()?, timeout).await
+        let client = Client::connect(&self.globals.address, self.namespace()?, timeout).await?;
+        Ok(client.dated(source_date_epoch()))
     }
 
     /// Does `work` within the time allowed by `--timeout`.
@@ -78,13 +79,25 @@ pub(crate) async fn within(timeout: Duration, work: impl Future<Output = Outcome
     }
 }
 
+/// The time that what is made is dated (reproducible-builds.org).
+fn source_date_epoch() -> Option<Timestamp> {
+    let text = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty())?;
+    match text.parse() {
+        Ok(seconds) => Some(Timestamp { seconds, nanos: 0 }),
+        Err(error) => {
+            output::warn(&format!("SOURCE_DATE_EPOCH {text:?} is no number of seconds: {error}"));
+            None
+        }
+    }
+}
+
 fn suppressed() -> bool {
     std::env::var(SUPPRESS).is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "f" | "F" | "false" | "False"))
 }
 
 /// A moment that is so far away from now.
 pub(crate) fn rfc3339_in(duration: Duration) -> String {
-    let mut time = model::Timestamp::now();
+    let mut time = Timestamp::now();
     time.seconds = time.seconds.saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX));
     time.nanos = 0;
     time.to_rfc3339()

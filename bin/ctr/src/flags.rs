@@ -1,6 +1,7 @@
 //! Flags that several commands share.
 
 use clap::Args;
+use client::oci::Platform;
 use model::{Error, Labels, Result};
 
 /// The runtime used unless told otherwise.
@@ -68,6 +69,15 @@ impl RuntimeFlags {
     }
 }
 
+/// The platforms whose images are carried, exactly: all of them, those named, or this machine's. None stands for all.
+pub(crate) fn platforms(all: bool, named: &[String]) -> Result<Vec<Platform>> {
+    match named {
+        _ if all => Ok(Vec::new()),
+        [] => Ok(vec![Platform::host()]),
+        named => named.iter().map(|text| Platform::parse(text)).collect(),
+    }
+}
+
 /// Labels to change.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LabelArgs {
@@ -113,6 +123,15 @@ pub(crate) fn required<'a>(text: Option<&'a String>, what: &str) -> Result<&'a s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn platforms_are_those_named_or_this_machines() {
+        let arm = ["linux/arm64".to_owned()];
+        assert_eq!(platforms(false, &[]).unwrap(), [Platform::host()]);
+        assert_eq!(platforms(false, &arm).unwrap(), [Platform::parse("arm64").unwrap()]);
+        assert!(platforms(true, &arm).unwrap().is_empty());
+        assert!(platforms(false, &["*".to_owned()]).is_err());
+    }
 
     #[test]
     fn labels_are_split_at_the_first_sign() {

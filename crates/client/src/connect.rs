@@ -1,7 +1,7 @@
 //! The connection to a daemon: one HTTP/2 channel over a unix socket.
 
 use hyper_util::rt::TokioIo;
-use model::{Error, Kind, Namespace, Result};
+use model::{Error, Kind, Namespace, Result, Timestamp};
 use std::{fmt, io, path::Path, time::Duration};
 use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -25,6 +25,7 @@ pub struct Client {
     pub(crate) channel: Channel,
     namespace: Namespace,
     pub(crate) headers: Headers,
+    source_date_epoch: Option<Timestamp>,
 }
 
 /// What every request carries.
@@ -51,7 +52,7 @@ impl Client {
             })?,
             Err(_) => return Err(too_slow(&path, timeout)),
         };
-        Ok(Self { channel, headers: Headers::new(&namespace)?, namespace })
+        Ok(Self { channel, headers: Headers::new(&namespace)?, namespace, source_date_epoch: None })
     }
 
     /// Will dial `address`, as [`Self::connect`] does, with the first request, and again after the
@@ -59,7 +60,7 @@ impl Client {
     pub fn lazy(address: &str, namespace: Namespace, timeout: Duration) -> Result<Self> {
         let path = socket_path(address)?;
         let channel = endpoint(timeout).connect_with_connector_lazy(dialer(path));
-        Ok(Self { channel, headers: Headers::new(&namespace)?, namespace })
+        Ok(Self { channel, headers: Headers::new(&namespace)?, namespace, source_date_epoch: None })
     }
 
     /// The namespace this client acts in.
@@ -71,12 +72,24 @@ impl Client {
     pub fn with_lease(&self, id: &str) -> Result<Self> {
         let lease = header("lease", id)?;
         let headers = Headers { lease: Some(lease), ..self.headers.clone() };
-        Ok(Self { channel: self.channel.clone(), namespace: self.namespace.clone(), headers })
+        Ok(Self { headers, ..self.clone() })
     }
 
     /// The same connection in another namespace, without a lease.
     pub fn in_namespace(&self, namespace: Namespace) -> Result<Self> {
-        Ok(Self { channel: self.channel.clone(), headers: Headers::new(&namespace)?, namespace })
+        Ok(Self { headers: Headers::new(&namespace)?, namespace, ..self.clone() })
+    }
+
+    /// The same connection; image records and diffs that it has made are dated `time`, if one is given, not now
+    /// (`SOURCE_DATE_EPOCH` of reproducible-builds.org).
+    #[must_use]
+    pub fn dated(self, time: Option<Timestamp>) -> Self {
+        Self { source_date_epoch: time, ..self }
+    }
+
+    /// The time that records are dated, as messages carry it.
+    pub fn source_date_epoch(&self) -> Option<prost_types::Timestamp> {
+        self.source_date_epoch.map(|time| prost_types::Timestamp { seconds: time.seconds, nanos: 0 })
     }
 }
 

@@ -31,7 +31,9 @@ pub use connect::{Client, DEFAULT_ADDRESS, DEFAULT_CONNECT_TIMEOUT};
 pub use content::{Blob, Chunks, Expect, Folder, Written};
 pub use convert::{Compression, ConvertOptions};
 pub use hash::Hash;
-pub use image::{Documents, ImageContent, Listing, MAX_INDEX_DEPTH, Platforms, check_depth, descend, target_of};
+pub use image::{
+    Documents, ImageContent, Listing, MAX_INDEX_DEPTH, Platforms, check_depth, descend, image_record, target_of,
+};
 pub use import::{ImportOptions, Imported, Naming, gc_labels};
 pub use lease::DEFAULT_EXPIRATION;
 pub use oci::MAX_DOCUMENT;

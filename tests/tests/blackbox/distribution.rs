@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
 use tests::content::{stat, write};
 use tests::image::{self, Image, media};
-use tests::registry::USER;
+use tests::registry::{Tls, USER};
 use tests::{Bed, Ctr, Impl, Registry, matrix};
 
 matrix! { storage:
     push_and_pull, push_and_pull_by_ctr_itself, passwords, content_fetch, single_objects, platforms, uncompressed,
-    converted_for_a_platform,
+    converted_for_a_platform, exactly_the_platform, a_layer_from_its_url, pushed_without_a_tag, labels_are_replaced,
     a_mirror_of_a_hosts_directory, what_is_not_there, an_interrupted_fetch_goes_on, layers_compressed_on_their_way_in,
 }
 
@@ -120,34 +120,48 @@ fn single_objects(bed: &mut Bed) {
     let config = image::digest(&blobs.config);
     let fetched = ctr.ok(&format!("content fetch-blob --plain-http {} {config}", registry.name("one/by:1")));
     assert_eq!(fetched.as_bytes(), blobs.config);
+    // What is no blob may be a manifest, and the other way round.
+    // Without its type, this registry tells only those who know all types.
+    let typed = "--media-type application/vnd.oci.image.manifest.v1+json";
+    for media_type in [typed, ""].into_iter().take(if bed.row.ctr == Impl::Ours { 2 } else { 1 }) {
+        let line = format!("content fetch-blob {media_type} --plain-http {} {manifest}", registry.name("one/by:1"));
+        assert_eq!(ctr.ok(&line).as_bytes(), blobs.manifest);
+    }
+    let fetched = ctr.ok(&format!("content fetch-object --plain-http {}@{config}", registry.name("one/by")));
+    assert_eq!(fetched.as_bytes(), blobs.config);
     let twice = ctr.command(&format!("content fetch-blob --plain-http {} {layer} {layer}", registry.name("one/by:1")));
     let output = { twice }.output().unwrap();
     assert!(output.stdout == [&blobs.layers[1][..], &blobs.layers[1]].concat(), "layers come as they are");
     assert!(ctr.names("content ls").is_empty(), "none of it went to the store");
 }
 
-/// An archive with an index of one image for amd64 and one for arm64.
-fn two_platforms(bed: &Bed) -> (PathBuf, [String; 2]) {
-    let mut manifests = Vec::new();
+/// The name in [`archive_for`].
+const MANY: &str = "example.com/many/platforms:1";
+
+/// An archive with an index of one image for each of these architectures and variants. Of each, the digests of its
+/// manifest and its layer.
+fn archive_for(bed: &Bed, platforms: &[(&str, &str)]) -> (PathBuf, Vec<[String; 2]>) {
+    let (mut manifests, mut digests) = (Vec::new(), Vec::new());
     let mut blobs: Vec<Vec<u8>> = Vec::new();
-    for (architecture, motd) in [("amd64", "one"), ("arm64", "two")] {
-        let layer = tests::layer::Layer::new().file("motd", 0o644, motd.as_bytes()).finish();
+    for (architecture, variant) in platforms {
+        let layer = tests::layer::Layer::new().file("motd", 0o644, architecture.as_bytes()).finish();
         let mut image = Image { name: String::new(), layers: vec![layer], config: json!({}) }.blobs();
         let mut config: Value = serde_json::from_slice(&image.config).unwrap();
-        config["architecture"] = architecture.into();
+        config["architecture"] = (*architecture).into();
+        config["variant"] = (*variant).into();
         image.config = config.to_string().into_bytes();
         let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
         manifest["config"] = image::descriptor(media::CONFIG, &image.config);
         image.manifest = manifest.to_string().into_bytes();
         let mut entry = image::descriptor(media::MANIFEST, &image.manifest);
-        entry["platform"] = json!({ "os": "linux", "architecture": architecture });
+        entry["platform"] = json!({ "os": "linux", "architecture": architecture, "variant": variant });
         manifests.push(entry);
+        digests.push([image::digest(&image.manifest), image::digest(&image.layers[0])]);
         blobs.extend(image.layers.into_iter().chain([image.config, image.manifest]));
     }
-    let digests = [0, 1].map(|at| manifests[at]["digest"].as_str().unwrap().to_owned());
     let index = json!({ "schemaVersion": 2, "mediaType": media::INDEX, "manifests": manifests }).to_string();
     let mut entry = image::descriptor(media::INDEX, index.as_bytes());
-    entry["annotations"] = json!({ "io.containerd.image.name": "example.com/two/platforms:1" });
+    entry["annotations"] = json!({ "io.containerd.image.name": MANY });
     blobs.push(index.into_bytes());
     let archive = image::oci_archive(&[entry], blobs.iter().map(Vec::as_slice));
     let path = bed.daemon.dir().join("platforms.tar");
@@ -155,14 +169,114 @@ fn two_platforms(bed: &Bed) -> (PathBuf, [String; 2]) {
     (path, digests)
 }
 
+/// An archive with an index of one image for amd64 and one for arm64, and the digests of their manifests.
+fn two_platforms(bed: &Bed) -> (PathBuf, [String; 2]) {
+    let (path, digests) = archive_for(bed, &[("amd64", ""), ("arm64", "")]);
+    let [[amd64, _], [arm64, _]] = &digests[..] else { panic!("two images") };
+    (path, [amd64.clone(), arm64.clone()])
+}
+
+/// Removes every image, and all that only they hold.
+fn remove_all(ctr: &Ctr) {
+    ctr.ok(&format!("images rm --sync {}", ctr.names("images ls").join(" ")));
+}
+
+/// amd64 runs 386 as well, and arm64 runs arm; neither is fetched, exported or imported with them.
+fn exactly_the_platform(bed: &mut Bed) {
+    let (ctr, registry) = (bed.ctr(), Registry::open());
+    let (archive, images) = archive_for(bed, &[("amd64", ""), ("386", ""), ("arm64", ""), ("arm", "v7")]);
+    let remote = registry.name("many:1");
+    ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
+    ctr.ok(&format!("images push --plain-http {remote} {MANY}"));
+    remove_all(&ctr);
+    let only = |wanted: usize, what: &str| {
+        let names = ctr.names("content ls");
+        let there: Vec<bool> = images.iter().map(|[_, layer]| names.contains(layer)).collect();
+        let expected: Vec<bool> = (0..images.len()).map(|at| at == wanted).collect();
+        assert_eq!(there, expected, "layers after {what}");
+    };
+    for (platform, wanted) in [("", 0), ("--platform linux/386", 1), ("--platform linux/arm64", 2)] {
+        for command in ["images pull --local", "content fetch"] {
+            ctr.ok(&format!("{command} {platform} --plain-http {remote}"));
+            only(wanted, &format!("{command} {platform}"));
+            remove_all(&ctr);
+        }
+    }
+    ctr.ok(&format!("images pull --plain-http {remote}"));
+    for local in ["", "--local"] {
+        let out = bed.daemon.dir().join("exported.tar").display().to_string();
+        ctr.ok(&format!("images export {local} {out} {remote}"));
+        ctr.ok(&format!("images export {local} --platform linux/amd64 {out} {remote}"));
+        ctr.fails(&format!("images export {local} --platform linux/386 {out} {remote}"));
+    }
+    remove_all(&ctr);
+    ctr.ok(&format!("images import --local --platform linux/amd64 {}", archive.display()));
+    // Go's stores the whole archive first.
+    ctr.ok("leases create --id collect");
+    ctr.ok("leases rm --sync collect");
+    only(0, "import");
+}
+
+/// A layer that the registry has not got, but that says where it is.
+fn a_layer_from_its_url(bed: &mut Bed) {
+    let (ctr, elsewhere) = (bed.ctr(), Registry::open());
+    let registry = Registry::start(Tls::Plain, "validation: {manifests: {urls: {allow: ['.*']}}}\n");
+    let layer = tests::layer::Layer::new().file("motd", 0o644, b"far away").finish();
+    let mut blobs = Image { name: String::new(), layers: vec![layer], config: json!({}) }.blobs();
+    let mut manifest: Value = serde_json::from_slice(&blobs.manifest).unwrap();
+    let layer = image::digest(&blobs.layers[0]);
+    manifest["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip".into();
+    manifest["layers"][0]["urls"] = json!([format!("http://{}/v2/app/blobs/{layer}", elsewhere.address())]);
+    blobs.manifest = manifest.to_string().into_bytes();
+    let mut entry = image::descriptor(media::MANIFEST, &blobs.manifest);
+    entry["annotations"] = json!({ "io.containerd.image.name": "example.com/foreign:1" });
+    let all = blobs.layers.iter().chain([&blobs.config, &blobs.manifest]).map(Vec::as_slice);
+    let archive = bed.daemon.dir().join("foreign.tar");
+    fs::write(&archive, image::oci_archive(&[entry], all)).unwrap();
+    ctr.ok(&format!("images import --local --no-unpack {}", archive.display()));
+    ctr.ok(&format!("content push-object --plain-http {} {layer} {}", elsewhere.name("app:1"), media::GZIP));
+    let remote = registry.name("foreign:1");
+    ctr.ok(&format!("images push --local --plain-http {remote} example.com/foreign:1"));
+    for command in ["images pull", "images pull --local", "content fetch"] {
+        remove_all(&ctr);
+        ctr.ok(&format!("{command} --plain-http {remote}"));
+        assert!(ctr.names("content ls").contains(&layer), "{command}");
+    }
+}
+
+fn pushed_without_a_tag(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let manifest = parts().0;
+    // Our daemon's service wants a tag.
+    let ways = [("--local", "by/itself"), ("", "by/transfer")];
+    for (local, name) in ways.into_iter().take(if bed.row.daemon == Impl::Ours { 1 } else { 2 }) {
+        ctr.ok(&format!("images push {local} --plain-http {} {image}", registry.name(name)));
+        let there = ctr.ok(&format!("content fetch-object --plain-http {}@{manifest}", registry.name(name)));
+        assert_eq!(image::digest(there.as_bytes()), manifest);
+    }
+}
+
+/// A record that exists is replaced, with its labels.
+fn labels_are_replaced(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let remote = registry.name("labelled:1");
+    ctr.ok(&format!("images push --plain-http {remote} {image}"));
+    for command in ["images pull --local", "content fetch"] {
+        ctr.ok(&format!("{command} --plain-http --label team=red {remote}"));
+        assert_eq!(ctr.ok("images ls -q labels.team==red"), format!("{remote}\n"));
+        ctr.ok(&format!("{command} --plain-http {remote}"));
+        assert_eq!(ctr.ok("images ls -q labels.team==red"), "", "{command}");
+    }
+}
+
 fn platforms(bed: &mut Bed) {
     let (ctr, registry) = (bed.ctr(), Registry::open());
     let (archive, [amd64, arm64]) = two_platforms(bed);
     let remote = registry.name("two/platforms:1");
     ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
-    ctr.ok(&format!("images push --plain-http {remote} example.com/two/platforms:1"));
-    let index = target(&ctr, "example.com/two/platforms:1");
-    let fresh = || ctr.ok(&format!("images rm --sync {}", ctr.names("images ls").join(" ")));
+    ctr.ok(&format!("images push --plain-http {remote} {MANY}"));
+    let index = target(&ctr, MANY);
+    let fresh = || remove_all(&ctr);
     let layers =
         |ctr: &Ctr| ctr.ok("content ls").lines().filter(|row| row.contains("containerd.io/uncompressed")).count();
     fresh();
@@ -200,6 +314,14 @@ fn uncompressed(bed: &mut Bed) {
         assert_eq!((&layer["digest"], &layer["size"]), (&json!(image::digest(tar)), &json!(tar.len())));
     }
     assert!(ctr.fails("images convert --uncompress example.com/absent:1 example.com/x:1").contains("absent:1"));
+    // Onto its own name, the record stays and points elsewhere.
+    let created = |name: &str| {
+        let tree = ctr.ok(&format!("images inspect {name}"));
+        tree.lines().find(|line| line.contains("Created:")).unwrap().to_owned()
+    };
+    let before = created("example.com/plain:1");
+    ctr.ok("images convert --uncompress --oci example.com/plain:1 example.com/plain:1");
+    assert_eq!((created("example.com/plain:1"), target(&ctr, "example.com/plain:1")), (before, digest));
     // The result lives on its own.
     ctr.ok(&format!("images rm --sync {image}"));
     assert!(ctr.ok("images check").contains("complete (4/4)"));
@@ -210,10 +332,10 @@ fn converted_for_a_platform(bed: &mut Bed) {
     let ctr = bed.ctr();
     let (archive, [amd64, _]) = two_platforms(bed);
     ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
-    ctr.ok("images convert --platform linux/arm64 --uncompress example.com/two/platforms:1 example.com/arm64:1");
+    ctr.ok(&format!("images convert --platform linux/arm64 --uncompress {MANY} example.com/arm64:1"));
     let row = ctr.ok("images ls name==example.com/arm64:1");
     assert!(row.contains("linux/arm64") && !row.contains("linux/amd64"), "{row}");
-    ctr.ok("images rm --sync example.com/two/platforms:1");
+    ctr.ok(&format!("images rm --sync {MANY}"));
     assert!(!ctr.names("content ls").contains(&amd64), "the other one was left out");
     assert_eq!(ctr.names("images ls"), ["example.com/arm64:1"]);
 }
@@ -262,9 +384,16 @@ fn layers_compressed_on_their_way_in(bed: &mut Bed) {
     let archive = bed.daemon.dir().join("plain.tar");
     fs::write(&archive, image::busybox("example.com/from/docker:2").docker_archive()).unwrap();
     let ctr = bed.ctr();
-    ctr.ok(&format!("images import --compress-blobs {}", archive.display()));
+    for local in ["", "--local"] {
+        ctr.ok(&format!("images import {local} --compress-blobs {}", archive.display()));
+        all_layers_are_compressed(&ctr);
+        remove_all(&ctr);
+    }
+}
+
+fn all_layers_are_compressed(ctr: &Ctr) {
     assert_eq!(ctr.names("images ls"), ["example.com/from/docker:2"]);
-    let digest = target(&ctr, "example.com/from/docker:2");
+    let digest = target(ctr, "example.com/from/docker:2");
     let manifest: Value = serde_json::from_str(&ctr.ok(&format!("content get {digest}"))).unwrap();
     for layer in manifest["layers"].as_array().unwrap() {
         assert!(layer["mediaType"].as_str().unwrap().ends_with("gzip"), "{layer}");

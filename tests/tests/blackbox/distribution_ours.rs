@@ -23,6 +23,8 @@ rows!(pushed_without_the_daemons_files: our_ctr(Ours Ours Ours) go_daemon_our_ct
 rows!(a_proxy_of_the_environment: our_ctr(Ours Ours Ours));
 rows!(connections_are_traced: our_ctr(Ours Ours Ours));
 rows!(flags_beyond_transfer: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
+rows!(mounted_from_where_its_image_is: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
+rows!(media_types_are_asked_for: our_ctr(Ours Ours Ours));
 
 fn recompressed(bed: &mut Bed) {
     let (image, ctr) = (bed.import(), bed.ctr());
@@ -235,6 +237,9 @@ fn hosts_are_checked(bed: &mut Bed) {
     let source = last["credential"]["source"].as_str().unwrap();
     assert_eq!(source, docker.join("config.json").display().to_string());
     assert_eq!(document("--offline")["hosts"][0]["result"], Value::Null);
+    // Of a digest there is nothing to resolve.
+    let words = ctr.ok(&format!("{check} {user} registry.example/app@{digest}"));
+    assert!(words.contains(&format!("a pull is served by http://{}/v2\n", mirror.address())), "{words}");
 
     // In words, and with the exit code of a pull.
     let words = ctr.ok(&format!("{check} {user} registry.example/app:1"));
@@ -276,4 +281,30 @@ fn flags_beyond_transfer(bed: &mut Bed) {
     assert!(dump.code == 0 && dump.stderr.contains("/v2/local/manifests/1"), "{dump:?}");
     let error = ctr.fails(&format!("images pull --tlscert /c {remote}"));
     assert!(error.contains("--tlskey"), "{error}");
+}
+
+/// A blob that says nothing of where it was seen, but whose manifest does.
+fn mounted_from_where_its_image_is(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let (remote, layer) = (registry.name("here/first:1"), image::digest(&image::busybox(BUSYBOX).blobs().layers[0]));
+    ctr.ok(&format!("images push --plain-http {remote} {image}"));
+    ctr.ok(&format!("images pull --local --plain-http {remote}"));
+    ctr.ok(&format!("content label {layer} containerd.io/distribution.source.127.0.0.1="));
+    let pushed =
+        ctr.run(&format!("images push --local --http-dump --plain-http {} {remote}", registry.name("here/second:1")));
+    assert_eq!(pushed.code, 0, "{pushed:?}");
+    assert!(pushed.stderr.contains("201 Created") && !pushed.stderr.contains("202 Accepted"), "{}", pushed.stderr);
+    assert_eq!(registry.inspect("here/second:1")["Layers"].as_array().unwrap().len(), 3);
+}
+
+fn media_types_are_asked_for(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    let (remote, blobs) = (registry.name("typed:1"), image::busybox(BUSYBOX).blobs());
+    ctr.ok(&format!("images push --plain-http {remote} {image}"));
+    for (blob, media_type) in [(&blobs.config, "x/y+z"), (&blobs.manifest, image::media::MANIFEST)] {
+        let digest = image::digest(blob);
+        let line = format!("content fetch-blob --http-dump --media-type {media_type} --plain-http {remote} {digest}");
+        let fetched = ctr.run(&line);
+        assert!(fetched.code == 0 && fetched.stderr.contains(&format!("{media_type}, */*")), "{fetched:?}");
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use tests::bed::BUSYBOX;
 use tests::{Bed, image, matrix};
 
 matrix! { storage:
     import_unpacks, docker_archive, listing, tagging, labels, removal_frees_everything, export_and_import_again,
-    not_an_archive, check_reports_missing_content, mounted_image, several_images_in_one_archive,
+    names_of_an_import, records_are_dated, nothing_to_remove, not_an_archive, check_reports_missing_content, mounted_image, several_images_in_one_archive,
 }
 
 /// Writes bytes beside the daemon's directories.
@@ -108,6 +109,48 @@ fn export_and_import_again(bed: &mut Bed) {
     assert_eq!(ctr.names("snapshots ls").len(), 3);
 }
 
+fn names_of_an_import(bed: &mut Bed) {
+    let (ctr, archive) = (bed.ctr(), image::busybox_archive().display());
+    // The name that containerd itself has written stays, whatever the prefix is. Nothing is said of what is not unpacked.
+    let said = ctr.ok(&format!("images import --local --no-unpack --base-name example.com/other {archive}"));
+    assert_eq!((said.as_str(), ctr.names("images ls")), ("", vec![BUSYBOX.to_owned()]));
+    let error = ctr.fails(&format!("images import --local --skip-digest-for-named {archive}"));
+    assert!(error.contains("--digests"), "{error}");
+    ctr.ok(&format!("images import --skip-digest-for-named {archive}"));
+}
+
+/// As `SOURCE_DATE_EPOCH` says, where ctr makes the record.
+fn records_are_dated(bed: &mut Bed) {
+    let (image, ctr) = (bed.import(), bed.ctr());
+    let dated = |line: &str, epoch: &str| {
+        let out = ctr.command(line).env("SOURCE_DATE_EPOCH", epoch).output().unwrap();
+        assert!(out.status.success(), "{line}: {out:?}");
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    dated(&format!("images tag --local {image} example.com/dated:1"), "1000000000");
+    let tree = ctr.ok("images inspect example.com/dated:1");
+    assert_eq!(tree.matches("ated: 2001-09-09 01:46:40").count(), 2, "{tree}");
+    dated("images label example.com/dated:1 a=b", "1100000000");
+    let tree = ctr.ok("images inspect example.com/dated:1");
+    assert!(tree.contains("Created: 2001-09-09") && tree.contains("Updated: 2004-11-09 11:33:20"), "{tree}");
+    dated(&format!("images convert --uncompress {image} example.com/converted:1"), "1000000000");
+    assert!(ctr.ok("images inspect example.com/converted:1").contains("Created: 2001-09-09"));
+    let warning = dated(&format!("images tag --local {image} example.com/now:1"), "yesterday");
+    assert!(warning.contains("SOURCE_DATE_EPOCH"), "{warning}");
+}
+
+fn nothing_to_remove(bed: &mut Bed) {
+    let (image, ctr) = (bed.import(), bed.ctr());
+    for noun in ["images", "content", "snapshots", "leases", "namespaces", "tasks"] {
+        ctr.ok(&format!("{noun} rm"));
+    }
+    assert_eq!(ctr.names("images ls"), [image]);
+    let pruned = ctr.run("images prune --all");
+    assert_eq!((pruned.code, pruned.stdout.as_str()), (0, ""));
+    assert!(pruned.stderr.contains(image), "{pruned:?}");
+    assert!(ctr.names("images ls").is_empty());
+}
+
 fn not_an_archive(bed: &mut Bed) {
     let ctr = bed.ctr();
     for (name, bytes) in [("noise", &b"this is not a tar at all".repeat(100)[..]), ("empty.tar", &[0; 1024])] {
@@ -128,6 +171,15 @@ fn check_reports_missing_content(bed: &mut Bed) {
     ctr.ok(&format!("content rm {layer}"));
     let row = ctr.ok("images check").lines().nth(1).unwrap().to_owned();
     assert!(row.starts_with(image) && row.contains("incomplete (3/4)"), "{row}");
+    // Without its configuration nobody can tell whether it is unpacked; without its manifest nothing.
+    let parts = image::busybox(BUSYBOX).blobs();
+    for (part, status) in [(&parts.config, "incomplete (2/4)"), (&parts.manifest, "unavailable (0/?)")] {
+        ctr.ok(&format!("content rm {}", image::digest(part)));
+        let check = ctr.run("images check");
+        assert_eq!(check.code, 1, "{check:?}");
+        let row = check.stdout.lines().nth(1).unwrap();
+        assert!(row.contains(status) && row.trim_end().ends_with("false"), "{row}");
+    }
 }
 
 fn mounted_image(bed: &mut Bed) {
@@ -135,12 +187,22 @@ fn mounted_image(bed: &mut Bed) {
     let ctr = bed.ctr();
     let target = bed.daemon.dir().join("mounted");
     fs::create_dir(&target).unwrap();
-    ctr.ok(&format!("images mount {image} {}", target.display()));
+    ctr.ok(&format!("images mount -u me:x --label a=b -k {image} {}", target.display()));
     assert_eq!(fs::read_to_string(target.join("etc/motd")).unwrap(), "last\n");
     assert!(!target.join("gone").exists(), "the whiteout of the last layer");
     assert_eq!(fs::read_link(target.join("bin/sh")).unwrap(), PathBuf::from("busybox"));
     assert!(fs::write(target.join("new"), "").is_err(), "mounted read-only");
-    ctr.ok(&format!("images unmount --rm {}", target.display()));
+    // Held for a day.
+    let mut list = ctr.command("leases ls");
+    let leases = String::from_utf8(list.env("TZ", "UTC").output().unwrap().stdout).unwrap();
+    let expires = leases.split("containerd.io/gc.expire=").nth(1).unwrap().get(..13).unwrap().to_owned();
+    let date = |when: &str| {
+        let date = Command::new("date").args(["-u", "-d", when, "+%Y-%m-%dT%H"]).output().unwrap().stdout;
+        String::from_utf8(date).unwrap().trim().to_owned()
+    };
+    assert!(expires > date("22 hours") && expires < date("26 hours"), "{leases}");
+    // Flags of Go's that have no effect here.
+    ctr.ok(&format!("images unmount --rm --plain-http --label a=b {}", target.display()));
     assert!(!target.join("etc").exists());
     assert_eq!(ctr.names("snapshots ls").len(), 3);
 }

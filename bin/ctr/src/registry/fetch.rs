@@ -37,7 +37,7 @@ pub(crate) struct Fetch {
     /// Noted on every blob.
     pub(crate) source: SourceLabel,
     /// Platforms whose layers are wanted.
-    pub(crate) platforms: Vec<Platforms>,
+    pub(crate) platforms: Platforms,
     /// Documents that are wanted.
     pub(crate) metadata: Metadata,
     /// Blobs on their way at once; 0 for the default.
@@ -74,7 +74,8 @@ impl Fetch {
     async fn walk(&self, target: &Descriptor) -> Result<Vec<Wanted>> {
         let mut wanted: Vec<Wanted> = Vec::new();
         let layers = self.metadata != Metadata::Only;
-        self.descend(target, |child| self.counts(child) && (layers || !is_layer(child)), &mut wanted).await?;
+        self.descend(target, |child| self.platforms.include(child) && (layers || !is_layer(child)), &mut wanted)
+            .await?;
         if self.metadata != Metadata::Needed {
             self.descend(target, |child| !is_layer(child), &mut wanted).await?;
         }
@@ -101,10 +102,6 @@ impl Fetch {
             Ok(())
         };
         descend(self, target, select, visit).await
-    }
-
-    fn counts(&self, child: &Descriptor) -> bool {
-        self.platforms.iter().any(|platforms| platforms.include(child))
     }
 
     async fn store_all(&self, wanted: Vec<Wanted>) -> Result<()> {
@@ -156,7 +153,8 @@ impl Fetch {
     fn bytes(&self, descriptor: &Descriptor, offset: u64) -> Chunks {
         let (sender, chunks) = Chunks::channel(format!("blob {}", descriptor.digest));
         let repository = Arc::clone(&self.repository);
-        let blob = Blob { offset, ..Blob::whole(descriptor.digest.clone(), descriptor.size) };
+        let whole = Blob::whole(descriptor.digest.clone(), descriptor.size);
+        let blob = Blob { offset, urls: descriptor.urls.clone(), ..whole };
         tokio::spawn(async move {
             let pump = async {
                 let mut body = repository.blob(blob).await?;

@@ -13,7 +13,7 @@ mod source;
 pub(crate) use credentials::{Known, Shown};
 pub(crate) use fetch::{Fetch, Metadata};
 pub(crate) use flags::{RegistryFlags, UnusedFlags};
-pub(crate) use push::Push;
+pub(crate) use push::{Parents, Push};
 pub(crate) use remote::Remote;
 pub(crate) use selection::Selection;
 pub(crate) use source::SourceLabel;

@@ -5,12 +5,16 @@
 
 use super::source::SourceLabel;
 use client::oci::{Descriptor, Kind, is_non_distributable};
-use client::{Blob, Chunks, Client, Event, Folder, Item, Progress, descend};
+use client::{Blob, Chunks, Client, Event, Folder, Item, MAX_INDEX_DEPTH, Progress, descend};
 use distribution::{Repository, Uploads};
-use model::{Error, Result};
+use model::{Digest, Error, Result};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use tokio::task::{JoinError, JoinSet};
+
+/// By digest, the document that lists a blob or document.
+pub(crate) type Parents = HashMap<Digest, Digest>;
 
 /// What to push from, and where to.
 #[derive(Clone)]
@@ -34,12 +38,15 @@ pub(crate) struct Push {
 impl Push {
     /// Pushes `target` and all below it, and names it `object` there, a tag or its digest.
     pub(crate) async fn run(&self, target: &Descriptor, object: &str) -> Result<()> {
-        let (mut documents, mut blobs) = (Vec::new(), Vec::new());
+        let (mut documents, mut blobs, mut parents) = (Vec::new(), Vec::new(), Parents::new());
         let select = |mut children: Vec<Descriptor>| {
             children.retain(|child| self.non_distributable || !is_non_distributable(&child.media_type));
             children
         };
-        let visit = |descriptor: &Descriptor, _: &[Descriptor]| {
+        let visit = |descriptor: &Descriptor, children: &[Descriptor]| {
+            for child in children {
+                parents.entry(child.digest.clone()).or_insert_with(|| descriptor.digest.clone());
+            }
             let list = match Kind::of(&descriptor.media_type) {
                 Kind::Index | Kind::Manifest => &mut documents,
                 Kind::Config | Kind::Layer | Kind::Other => &mut blobs,
@@ -50,7 +57,7 @@ impl Push {
             Ok(())
         };
         descend(&self.client, target, select, visit).await?;
-        self.push_all(blobs).await?;
+        self.push_all(blobs, &Arc::new(parents)).await?;
         // Walked from the top: the last is listed by those before it.
         for document in documents.iter().rev() {
             let is_target = document.digest == target.digest;
@@ -59,17 +66,17 @@ impl Push {
         Ok(())
     }
 
-    async fn push_all(&self, mut blobs: Vec<Descriptor>) -> Result<()> {
+    async fn push_all(&self, mut blobs: Vec<Descriptor>, parents: &Arc<Parents>) -> Result<()> {
         let mut tasks = JoinSet::new();
         let joined = |joined: Result<Result<()>, JoinError>| {
             joined.unwrap_or_else(|panic| Err(Error::internal("push a blob").caused_by(panic)))
         };
         Uploads::order(&mut blobs, |blob| blob.size);
         for blob in blobs {
-            let (push, place) = (self.clone(), self.uploads.place().await?);
+            let (push, parents, place) = (self.clone(), Arc::clone(parents), self.uploads.place().await?);
             tasks.spawn(async move {
                 let _place = place;
-                push.blob(&blob).await
+                push.blob(&blob, &parents).await
             });
             while let Some(done) = tasks.try_join_next() {
                 joined(done)?;
@@ -82,13 +89,12 @@ impl Push {
     }
 
     /// Pushes a blob, unless the registry has it or can mount it.
-    pub(crate) async fn blob(&self, blob: &Descriptor) -> Result<()> {
+    pub(crate) async fn blob(&self, blob: &Descriptor, parents: &Parents) -> Result<()> {
         let digest = &blob.digest;
-        let labels = self.client.blob_info(digest).await?.labels;
-        let elsewhere = self.source.other(&labels);
+        let elsewhere = self.mounted_from(digest, parents).await?;
         self.progress.on(Event::Blob(digest, blob.size));
         let open = |offset| self.bytes(blob, offset);
-        match self.repository.push_blob(digest, blob.size, elsewhere, &self.uploads, open).await? {
+        match self.repository.push_blob(digest, blob.size, elsewhere.as_deref(), &self.uploads, open).await? {
             true => self.progress.on(Event::Stored(digest)),
             false => {
                 let item = Item {
@@ -102,6 +108,26 @@ impl Push {
             }
         }
         Ok(())
+    }
+
+    /// The repository that a blob is known to be in too, or the image that it belongs to.
+    async fn mounted_from(&self, blob: &Digest, parents: &Parents) -> Result<Option<String>> {
+        let mut next = Some(blob);
+        // As far up as indexes are nested, and the manifest and the blob below them.
+        for _ in 0..=MAX_INDEX_DEPTH + 2 {
+            let Some(digest) = next else { break };
+            let labels = match self.client.blob_info(digest).await {
+                Ok(info) => info.labels,
+                // The registry may have it nevertheless.
+                Err(error) if error.is_not_found() => Default::default(),
+                Err(error) => return Err(error),
+            };
+            if let Some(other) = self.source.other(&labels) {
+                return Ok(Some(other.to_owned()));
+            }
+            next = parents.get(digest);
+        }
+        Ok(None)
     }
 
     /// Pushes a manifest or index.

@@ -26,9 +26,14 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// The platforms given by name.
+    /// The platforms wanted; none for all of them.
     pub(crate) fn platforms(&self) -> Result<Vec<Platform>> {
-        self.platform.iter().map(|text| Platform::parse(text)).collect()
+        crate::flags::platforms(self.all_platforms, &self.platform)
+    }
+
+    /// Whether platforms are given by name.
+    pub(crate) fn names_platforms(&self) -> bool {
+        !self.platform.is_empty()
     }
 
     /// The labels of the image's record.

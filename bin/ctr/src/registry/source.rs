@@ -47,11 +47,16 @@ impl SourceLabel {
         }
     }
 
-    /// Another repository of the registry that `labels` say has the blob.
+    /// Another repository of the registry that `labels` say has the blob: the one nearest to ours by its path, the last
+    /// of equals, as containerd chooses.
     pub(crate) fn other<'a>(&self, labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> Option<&'a str> {
         let key = self.key();
         let (_, value) = labels.into_iter().find(|(name, _)| **name == key)?;
-        value.split(',').find(|name| !name.is_empty() && *name != self.repository)
+        let near = |other: &&str| {
+            let parts = self.repository.split('/').zip(other.split('/'));
+            parts.take_while(|(ours, theirs)| ours == theirs).count()
+        };
+        value.split(',').filter(|name| !name.is_empty() && *name != self.repository).max_by_key(near)
     }
 }
 
@@ -68,7 +73,10 @@ mod tests {
         assert_eq!(labels[key], "b");
         label.add_to(Some("c,a,b"), &mut labels);
         assert_eq!(labels[key], "a,b,c");
-        assert_eq!(label.other(&labels), Some("a"));
+        assert_eq!(label.other(&labels), Some("c"));
+        let ours = SourceLabel::of(&Remote::parse("r.example/team/b:1").unwrap());
+        let known = Labels::from([(key.to_owned(), "other/a,team/c,zoo/d".to_owned())]);
+        assert_eq!(ours.other(&known), Some("team/c"));
         assert_eq!(label.other(&Labels::from([(key.to_owned(), "b".to_owned())])), None);
         assert!(SourceLabel::of(&Remote::parse("[::1]:5000/b:1").unwrap()).key().ends_with(".::1"));
         let mut labels = Labels::new();

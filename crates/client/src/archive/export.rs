@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What to export and how.
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
-    /// Of an index, images for these platforms are taken; the first is the one Docker loads.
-    pub platforms: Vec<Platforms>,
+    /// Of an index, images for these platforms are taken; the nearest is the one Docker loads.
+    pub platforms: Platforms,
     /// Whether images for other platforms are taken too.
     pub all_platforms: bool,
     /// Whether `manifest.json` is written, for Docker.
@@ -112,7 +112,7 @@ impl ExportPlan {
         }
         let select = |mut children: Vec<Descriptor>| {
             if !options.all_platforms {
-                children.retain(|child| options.platforms.iter().any(|platforms| platforms.include(child)));
+                children.retain(|child| options.platforms.include(child));
             }
             if !options.non_distributable {
                 children.retain(|child| !is_non_distributable(&child.media_type));
@@ -156,9 +156,7 @@ async fn for_docker(
     target: &Descriptor,
     options: &ExportOptions,
 ) -> Result<Option<ImageContent>> {
-    let host = Platforms::host();
-    let platforms = options.platforms.first().unwrap_or(&host);
-    match ImageContent::find(images, target, platforms).await {
+    match ImageContent::find(images, target, &options.platforms).await {
         Err(error) if error.is_not_found() && options.all_platforms => Ok(None),
         Ok(image) if Kind::of(&image.manifest.config.media_type) != Kind::Config => Ok(None),
         image => image.map(Some),

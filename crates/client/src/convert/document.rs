@@ -75,7 +75,7 @@ impl Rewrite<'_> {
         let Some(entries) = document.get_mut(list).filter(|entries| !entries.is_null()) else { return Ok(children) };
         let mut kept = Vec::new();
         for mut entry in std::mem::take(entries.as_array_mut().ok_or_else(invalid)?) {
-            if list == "manifests" && !self.options.keeps(&parse(&entry)?) {
+            if list == "manifests" && !self.options.platforms.include(&parse(&entry)?) {
                 continue;
             }
             children.push(self.replace(&mut entry, depth).await?);

@@ -66,7 +66,7 @@ pub(super) fn media_type(old: &str, compression: Compression, oci: bool) -> Resu
 }
 
 /// Stores what `layer` holds, compressed otherwise. `diff_id` is the digest of that.
-pub(super) async fn convert(
+pub(crate) async fn convert(
     client: &Client,
     layer: &Descriptor,
     diff_id: &Digest,

@@ -9,12 +9,13 @@ mod document;
 mod layer;
 
 use crate::image::descend;
-use crate::oci::{Descriptor, Image, Kind, Manifest, Platform};
+use crate::oci::{Descriptor, Image, Kind, Manifest};
 use crate::progress::Progress;
-use crate::{Client, Reply};
+use crate::{Client, Platforms};
 pub use layer::Compression;
+pub(crate) use layer::convert as convert_layer;
 use model::{Digest, Error, Result};
-use proto::api::containerd::services::images::v1::{CreateImageRequest, DeleteImageRequest, Image as Record};
+use proto::api::containerd::services::images::v1::Image as Record;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -23,8 +24,8 @@ use tokio::task::JoinSet;
 /// What to change.
 #[derive(Clone)]
 pub struct ConvertOptions {
-    /// Images kept, of an index: exactly for these platforms; all of them if there are none.
-    pub platforms: Vec<Platform>,
+    /// Images kept, of an index.
+    pub platforms: Platforms,
     /// How layers are to be compressed; as they are if nothing is said.
     pub layers: Option<Compression>,
     /// Whether Docker's media types become OCI's.
@@ -36,14 +37,6 @@ pub struct ConvertOptions {
 impl std::fmt::Debug for ConvertOptions {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("ConvertOptions").field("layers", &self.layers).field("oci", &self.oci).finish_non_exhaustive()
-    }
-}
-
-impl ConvertOptions {
-    /// Whether an entry of an index is kept: one that names no platform is.
-    fn keeps(&self, entry: &Descriptor) -> bool {
-        let Some(platform) = &entry.platform else { return true };
-        self.platforms.is_empty() || self.platforms.iter().any(|wanted| wanted.equals(platform))
     }
 }
 
@@ -65,14 +58,17 @@ impl Client {
             None => HashMap::new(),
         };
         let to = document::Rewrite { client: self, options, layers: &converted }.run(&from).await?;
-        // Created anew, as containerd's own converter does, with the labels of the source.
         let image = Record { name: target.to_owned(), target: Some(crate::descriptor_to_wire(&to)), ..record };
-        let delete = DeleteImageRequest { name: target.to_owned(), ..DeleteImageRequest::default() };
-        match self.images().delete(delete).await.reply() {
+        if source == target {
+            self.update_image(image, None).await?;
+            return Ok(to);
+        }
+        // Created anew, as containerd's own converter does, with the labels of the source.
+        match self.delete_image(target).await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
         }
-        self.images().create(CreateImageRequest { image: Some(image), source_date_epoch: None }).await.reply()?;
+        self.create_image(image).await?;
         Ok(to)
     }
 
@@ -112,7 +108,7 @@ impl Client {
     ) -> Result<HashMap<Digest, (Descriptor, Digest)>> {
         let mut manifests = Vec::new();
         let select = |mut children: Vec<Descriptor>| {
-            children.retain(|child| options.keeps(child));
+            children.retain(|child| options.platforms.include(child));
             children
         };
         let visit = |descriptor: &Descriptor, _: &[Descriptor]| {

@@ -5,15 +5,16 @@ use crate::oci::{Descriptor, Image, Kind, Manifest, Platform};
 use crate::{Client, Documents};
 use model::{Digest, Error, Result};
 
-/// Which platforms count.
+/// Which platforms count. As with containerd, what is carried about by name of its platform (fetched, pushed, exported,
+/// converted) is for exactly that one; what is unpacked, mounted or run is the nearest that the machine can run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platforms {
     /// All of them.
     All,
     /// What a machine of this platform runs, the nearest first.
     RunnableOn(Platform),
-    /// This one alone.
-    Only(Platform),
+    /// These alone, the first first.
+    Only(Vec<Platform>),
 }
 
 /// An image for one platform, with its documents.
@@ -33,7 +34,12 @@ impl Platforms {
         Self::RunnableOn(Platform::host())
     }
 
-    /// What `text` names, or what this machine runs.
+    /// Exactly `platforms`; all of them if there are none.
+    pub fn exactly(platforms: Vec<Platform>) -> Self {
+        if platforms.is_empty() { Self::All } else { Self::Only(platforms) }
+    }
+
+    /// What a machine of the platform `text` runs, or this machine.
     pub fn parse_or_host(text: Option<&str>) -> Result<Self> {
         text.filter(|text| !text.is_empty())
             .map_or_else(|| Ok(Self::host()), |text| Platform::parse(text).map(Self::RunnableOn))
@@ -44,7 +50,7 @@ impl Platforms {
         match self {
             Self::All => Some(0),
             Self::RunnableOn(host) => host.rank(platform),
-            Self::Only(wanted) => wanted.equals(platform).then_some(0),
+            Self::Only(wanted) => wanted.iter().position(|wanted| wanted.equals(platform)),
         }
     }
 
@@ -67,7 +73,11 @@ impl std::fmt::Display for Platforms {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::All => out.write_str("any platform"),
-            Self::RunnableOn(platform) | Self::Only(platform) => write!(out, "platform {platform}"),
+            Self::RunnableOn(platform) => write!(out, "platform {platform}"),
+            Self::Only(platforms) => {
+                let names: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+                write!(out, "platform {}", names.join(" or "))
+            }
         }
     }
 }
@@ -75,57 +85,9 @@ impl std::fmt::Display for Platforms {
 impl ImageContent {
     /// Finds the image below `target` that is nearest to `platforms`.
     pub async fn find(documents: &impl Documents, target: &Descriptor, platforms: &Platforms) -> Result<Self> {
-        let mut pending = vec![(target.clone(), 0)];
-        while let Some((descriptor, depth)) = pending.pop() {
-            check_depth(&descriptor, depth)?;
-            let bytes = match Kind::of(&descriptor.media_type) {
-                Kind::Index | Kind::Manifest => documents.document(&descriptor).await?,
-                Kind::Config | Kind::Layer | Kind::Other => {
-                    return Err(Error::not_found(format!(
-                        "content {} is no image: unexpected media type {:?}",
-                        descriptor.digest, descriptor.media_type
-                    )));
-                }
-            };
-            match Listing::parse(&descriptor, &bytes)? {
-                Some(Listing::Manifest(manifest)) => {
-                    if let Some(found) = Self::open(documents, descriptor, manifest, platforms, depth).await? {
-                        return Ok(found);
-                    }
-                }
-                Some(Listing::Index(index)) => {
-                    let children = platforms.sort(index.manifests);
-                    // The last is looked at first.
-                    pending.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
-                }
-                None => {}
-            }
-        }
-        Err(Error::not_found(format!("no match for {platforms} in manifest {}", target.digest)))
-    }
-
-    /// The image of `manifest`, unless its configuration shows that it is for another platform.
-    async fn open(
-        documents: &impl Documents,
-        descriptor: Descriptor,
-        manifest: Manifest,
-        platforms: &Platforms,
-        depth: usize,
-    ) -> Result<Option<Self>> {
-        let image = match Kind::of(&manifest.config.media_type) {
-            Kind::Config => {
-                let bytes = documents.document(&manifest.config).await?;
-                crate::oci::Document::parse(&format!("content {}", manifest.config.digest), &bytes)?
-            }
-            // An artifact: its configuration is anything.
-            _ => Image::default(),
-        };
-        // An image asked for by itself is taken as it is.
-        let unnamed = depth > 0 && descriptor.platform.is_none() && !image.platform.os.is_empty();
-        if unnamed && platforms.rank(&image.platform).is_none() {
-            return Ok(None);
-        }
-        Ok(Some(Self { descriptor, manifest, image }))
+        let (descriptor, manifest) = find_manifest(documents, target, platforms).await?;
+        let image = config(documents, &manifest).await?;
+        Ok(Self { descriptor, manifest, image })
     }
 
     /// The layers with their uncompressed digests, checked to be as many.
@@ -150,7 +112,66 @@ impl ImageContent {
     }
 }
 
+/// Finds the manifest below `target` that is nearest to `platforms`, whether its configuration is there or not.
+async fn find_manifest(
+    documents: &impl Documents,
+    target: &Descriptor,
+    platforms: &Platforms,
+) -> Result<(Descriptor, Manifest)> {
+    let mut pending = vec![(target.clone(), 0)];
+    while let Some((descriptor, depth)) = pending.pop() {
+        check_depth(&descriptor, depth)?;
+        let bytes = match Kind::of(&descriptor.media_type) {
+            Kind::Index | Kind::Manifest => documents.document(&descriptor).await?,
+            Kind::Config | Kind::Layer | Kind::Other => {
+                return Err(Error::not_found(format!(
+                    "content {} is no image: unexpected media type {:?}",
+                    descriptor.digest, descriptor.media_type
+                )));
+            }
+        };
+        match Listing::parse(&descriptor, &bytes)? {
+            Some(Listing::Manifest(manifest)) => {
+                // One that an index lists without its platform is for that of its configuration; an image asked for by
+                // itself is taken as it is.
+                let unnamed = depth > 0 && descriptor.platform.is_none();
+                if !unnamed || counts(&config(documents, &manifest).await?, platforms) {
+                    return Ok((descriptor, manifest));
+                }
+            }
+            Some(Listing::Index(index)) => {
+                let children = platforms.sort(index.manifests);
+                // The last is looked at first.
+                pending.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
+            }
+            None => {}
+        }
+    }
+    Err(Error::not_found(format!("no match for {platforms} in manifest {}", target.digest)))
+}
+
+/// Whether an image counts by the platform that its configuration names; one that names none does.
+fn counts(image: &Image, platforms: &Platforms) -> bool {
+    image.platform.os.is_empty() || platforms.rank(&image.platform).is_some()
+}
+
+/// The configuration of an image; that of an artifact may be anything, and is not looked at.
+async fn config(documents: &impl Documents, manifest: &Manifest) -> Result<Image> {
+    match Kind::of(&manifest.config.media_type) {
+        Kind::Config => {
+            let bytes = documents.document(&manifest.config).await?;
+            crate::oci::Document::parse(&format!("content {}", manifest.config.digest), &bytes)
+        }
+        _ => Ok(Image::default()),
+    }
+}
+
 impl Client {
+    /// The manifest below `target` that is nearest to `platforms`, with its descriptor.
+    pub async fn image_manifest(&self, target: &Descriptor, platforms: &Platforms) -> Result<(Descriptor, Manifest)> {
+        find_manifest(self, target, platforms).await
+    }
+
     /// The image below `target` that is nearest to `platforms`.
     pub async fn image_content(&self, target: &Descriptor, platforms: &Platforms) -> Result<ImageContent> {
         ImageContent::find(self, target, platforms).await

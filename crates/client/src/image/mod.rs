@@ -7,10 +7,12 @@ pub use choose::{ImageContent, Platforms};
 pub use walk::{Listing, MAX_INDEX_DEPTH, check_depth, descend};
 
 use crate::oci::{Descriptor, Kind};
-use crate::{Client, Reply, decode_all, descriptor_from_wire};
+use crate::{Client, Reply, decode_all, descriptor_from_wire, descriptor_to_wire};
 use bytes::Bytes;
-use model::{Error, Result};
-use proto::api::containerd::services::images::v1::{GetImageRequest, Image, ListImagesRequest};
+use model::{Error, Labels, Result};
+use proto::api::containerd::services::images::v1::{
+    CreateImageRequest, DeleteImageRequest, GetImageRequest, Image, ListImagesRequest, UpdateImageRequest,
+};
 
 /// Where small documents are found by their descriptors: the content store, or an archive being imported.
 #[allow(async_fn_in_trait, reason = "used on one thread")]
@@ -30,6 +32,37 @@ impl Client {
     pub async fn list_images(&self, filters: Vec<String>) -> Result<Vec<Image>> {
         let reply = self.images().list(ListImagesRequest { filters }).await.reply();
         reply.and_then(|reply| decode_all(&reply.images)).map_err(|error| error.context("failed to list images"))
+    }
+
+    /// Creates the record `image`.
+    pub async fn create_image(&self, image: Image) -> Result<Image> {
+        let request = CreateImageRequest { image: Some(image), source_date_epoch: self.source_date_epoch() };
+        Ok(self.images().create(request).await.reply()?.image.unwrap_or_default())
+    }
+
+    /// Changes the record of an image: what `mask` names of it; all of it, without one.
+    pub async fn update_image(&self, image: Image, mask: Option<prost_types::FieldMask>) -> Result<Image> {
+        let source_date_epoch = self.source_date_epoch();
+        let request = UpdateImageRequest { image: Some(image), update_mask: mask, source_date_epoch };
+        Ok(self.images().update(request).await.reply()?.image.unwrap_or_default())
+    }
+
+    /// Deletes the record of image `name`.
+    pub async fn delete_image(&self, name: &str) -> Result<()> {
+        let request = DeleteImageRequest { name: name.to_owned(), ..DeleteImageRequest::default() };
+        self.images().delete(request).await.reply()
+    }
+
+    /// Creates the record `image`, or puts it in the place of the one that has its name.
+    pub async fn put_image(&self, image: Image) -> Result<Image> {
+        match self.create_image(image.clone()).await {
+            Err(error) if error.is_already_exists() => {}
+            created => return created,
+        }
+        match self.update_image(image.clone(), None).await {
+            Err(error) if error.is_not_found() => self.create_image(image).await, // deleted meanwhile
+            updated => updated,
+        }
     }
 
     /// What image `name` points to.
@@ -58,6 +91,12 @@ impl Client {
         descend(self, target, select, visit).await?;
         Ok(size)
     }
+}
+
+/// The record by which `name` points to `target`.
+pub fn image_record(name: &str, target: &Descriptor, labels: &Labels) -> Image {
+    let (name, target) = (name.to_owned(), Some(descriptor_to_wire(target)));
+    Image { name, target, labels: labels.clone(), ..Image::default() }
 }
 
 /// What an image's record points to.

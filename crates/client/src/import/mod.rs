@@ -13,16 +13,18 @@ mod upload;
 pub use naming::Naming;
 
 use crate::archive::{self as files, Layers, Place};
-use crate::content::Expect;
+use crate::content::{Expect, Written};
+use crate::convert::{Compression, convert_layer};
 use crate::image::Platforms;
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, media_types};
 use crate::progress::Progress;
 use crate::unpack::Unpacker;
-use crate::{Client, Reply, descriptor_to_wire};
+use crate::{Client, image_record};
+use bytes::Bytes;
 use model::{Labels, Result};
 use plan::Plan;
 pub use plan::gc_labels;
-use proto::api::containerd::services::images::v1::{CreateImageRequest, Image, UpdateImageRequest};
+use proto::api::containerd::services::images::v1::Image;
 use std::{fs::File, sync::Arc};
 
 /// What to import and how.
@@ -38,6 +40,8 @@ pub struct ImportOptions {
     pub labels: Labels,
     /// Where layers are unpacked, if at all.
     pub unpacker: Option<Unpacker>,
+    /// Whether layers of a Docker archive that are not compressed get so.
+    pub compress: bool,
     /// Whether layers may be collected once they are unpacked.
     pub discard_layers: bool,
     /// Told of every step.
@@ -64,7 +68,7 @@ impl Client {
     /// nothing holds blobs until their image exists.
     pub async fn import(&self, what: &str, input: File, options: &ImportOptions) -> Result<Vec<Imported>> {
         let archive = archive::open(self, what, input, &options.progress).await?;
-        let layers = StoredLayers { client: self, progress: &options.progress };
+        let layers = StoredLayers { client: self, compress: options.compress, progress: &options.progress };
         let layout = files::read(&archive, &layers).await?;
         let plan = Plan::new(self, &archive, layout, options).await?;
         // Boxed: it holds the state of several transfers.
@@ -77,30 +81,17 @@ impl Client {
         Ok(imported)
     }
 
-    /// Makes `name` point to `target`, whether it exists or not.
-    pub async fn set_image(&self, name: &str, target: &Descriptor, labels: &Labels) -> Result<Image> {
-        let image = Image {
-            name: name.to_owned(),
-            target: Some(descriptor_to_wire(target)),
-            labels: labels.clone(),
-            ..Image::default()
-        };
+    /// Makes `name` point to `target`, whether it exists or not. Of a record that exists, labels are left as they are
+    /// if none are given.
+    async fn set_image(&self, name: &str, target: &Descriptor, labels: &Labels) -> Result<Image> {
+        let image = image_record(name, target, labels);
         let mut paths = vec!["target".to_owned()];
         if !labels.is_empty() {
             paths.push("labels".to_owned());
         }
-        let request = UpdateImageRequest {
-            image: Some(image.clone()),
-            update_mask: Some(prost_types::FieldMask { paths }),
-            source_date_epoch: None,
-        };
-        match self.images().update(request).await.reply() {
-            Ok(reply) => Ok(reply.image.unwrap_or_default()),
-            Err(error) if error.is_not_found() => {
-                let request = CreateImageRequest { image: Some(image), source_date_epoch: None };
-                Ok(self.images().create(request).await.reply()?.image.unwrap_or_default())
-            }
-            Err(error) => Err(error),
+        match self.update_image(image.clone(), Some(prost_types::FieldMask { paths })).await {
+            Err(error) if error.is_not_found() => self.create_image(image).await,
+            updated => updated,
         }
     }
 }
@@ -108,20 +99,29 @@ impl Client {
 /// Layers of a Docker archive: their digest is in their path, or becomes known by storing them.
 struct StoredLayers<'a> {
     client: &'a Client,
+    compress: bool,
     progress: &'a Arc<dyn Progress>,
 }
 
 impl Layers for StoredLayers<'_> {
     async fn layer(&self, path: &str, place: &Place) -> Result<(Descriptor, Place)> {
-        let media_type = files::docker_layer_type(&place.head()?).to_owned();
+        let media_type = files::docker_layer_type(&place.head()?);
+        let compress = self.compress && media_type == media_types::DOCKER_LAYER;
         let digest = match files::digest_of_path(path) {
-            Some(digest) => digest,
-            None => {
-                let expect = Expect { size: Some(place.size()), ..Expect::default() };
+            Some(digest) if !compress => digest,
+            digest => {
+                let expect = Expect { digest, size: Some(place.size()), ..Expect::default() };
                 archive::store(place, self.client, &stream::reference(path), &expect, self.progress).await?.digest
             }
         };
-        let layer = Descriptor { media_type, digest, size: place.size(), ..Descriptor::default() };
-        Ok((layer, place.clone()))
+        let layer =
+            Descriptor { media_type: media_type.to_owned(), digest, size: place.size(), ..Descriptor::default() };
+        if !compress {
+            return Ok((layer, place.clone()));
+        }
+        let gzip = convert_layer(self.client, &layer, &layer.digest, Compression::Gzip, self.progress).await?;
+        let written = Written { digest: gzip.digest.clone(), size: gzip.size, existed: true };
+        let gzip = Descriptor { media_type: media_types::DOCKER_LAYER_GZIP.to_owned(), ..gzip };
+        Ok((gzip, Place::Stored { written, head: Bytes::new() }))
     }
 }

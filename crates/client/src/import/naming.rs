@@ -8,7 +8,7 @@ use crate::oci::Descriptor;
 pub struct Naming {
     /// Put before a mere tag: `prefix:tag`.
     pub prefix: String,
-    /// Whether images with another full name than `prefix` are left out.
+    /// Whether images that the archive's OCI names call otherwise than `prefix` are left out; containerd's own names stay.
     pub only_prefix: bool,
     /// Whether each image also gets the name `prefix@digest`.
     pub digests: bool,
@@ -29,7 +29,7 @@ impl Naming {
     fn name(&self, entry: &Descriptor) -> Option<String> {
         let annotation = |key: &str| entry.annotations.get(key).filter(|value| !value.is_empty());
         if let Some(name) = annotation(ANNOTATION_NAME) {
-            return Some(name.clone()).filter(|name| !self.only_prefix || self.covers(name));
+            return Some(name.clone());
         }
         let name = annotation(ANNOTATION_REF)?;
         if name.contains(['/', ':', '@']) {
@@ -66,6 +66,8 @@ mod tests {
             (entry(&[(ANNOTATION_REF, "v1")]), entry(&[(ANNOTATION_NAME, "reg/a:1"), (ANNOTATION_REF, "1")]));
         assert_eq!(naming("import-2026-11-24", false).names(&tag), ["import-2026-11-24:v1"]);
         assert_eq!(naming("import-2026-11-24", false).names(&full), ["reg/a:1"]);
+        assert_eq!(naming("other", true).names(&full), ["reg/a:1"], "containerd's own annotation is the name");
+        let full = entry(&[(ANNOTATION_REF, "reg/a:1")]);
         assert_eq!(naming("reg/a", true).names(&full), ["reg/a:1"]);
         assert!(naming("reg/ab", true).names(&full).is_empty());
         assert!(naming("re", true).names(&full).is_empty());

@@ -112,8 +112,8 @@ impl Platform {
 
     /// Whether an image for `image` is exactly for this platform.
     pub fn equals(&self, image: &Self) -> bool {
-        let image = image.normalized();
-        (&image.os, &image.architecture, &image.variant) == (&self.os, &self.architecture, &self.variant)
+        let (own, image) = (self.normalized(), image.normalized());
+        (image.os, image.architecture, image.variant) == (own.os, own.architecture, own.variant)
     }
 
     /// Architectures and variants this platform runs, the best first.

@@ -30,12 +30,14 @@ pub struct Blob {
     pub end: u64,
     /// Where else it is said to be (`urls` of its descriptor): asked first, without any credential.
     pub urls: Vec<String>,
+    /// The media type that hosts are asked for (`Accept`), if one is preferred.
+    pub media_type: Option<String>,
 }
 
 impl Blob {
     /// The whole blob.
     pub fn whole(digest: Digest, size: u64) -> Self {
-        Self { digest, size, offset: 0, end: size, urls: Vec::new() }
+        Self { digest, size, offset: 0, end: size, urls: Vec::new(), media_type: None }
     }
 }
 
@@ -75,16 +77,18 @@ impl Repository {
         Ok(body)
     }
 
-    /// The size in bytes of blob `digest`, as the first host that has it says.
+    /// The size in bytes of blob `digest`, as the first host that has it says. `media_type` is what hosts are asked for
+    /// (`Accept`), if one is preferred.
     ///
     /// # Errors
     /// `NotFound` if no host has it; otherwise the first host's own error.
-    pub async fn blob_size(&self, digest: &Digest) -> Result<u64> {
+    pub async fn blob_size(&self, digest: &Digest, media_type: Option<&str>) -> Result<u64> {
         let what = format!("blob {digest} of {}/{}", self.registry, self.name);
         let mut first = None;
         for endpoint in self.able("pull", |can| can.pull)? {
             let url = self.url(endpoint, &format!("blobs/{digest}"));
-            let response = self.send(endpoint, &Request::new(Method::HEAD, url, self.scope("pull"))).await;
+            let request = Request::new(Method::HEAD, url, self.scope("pull")).prefer(media_type)?;
+            let response = self.send(endpoint, &request).await;
             let error = match response {
                 Ok(response) if response.status() == StatusCode::OK => {
                     let length = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
@@ -185,7 +189,8 @@ impl Body<'_> {
         let (repository, blob) = (self.repository, &self.blob);
         let what = format!("blob {} of {}/{}", blob.digest, repository.registry, repository.name);
         let url = repository.url(endpoint, &format!("blobs/{}", blob.digest));
-        let mut request = Request::new(Method::GET, url, repository.scope("pull"));
+        let request = Request::new(Method::GET, url, repository.scope("pull"));
+        let mut request = request.prefer(blob.media_type.as_deref())?;
         let partial = blob.offset > 0 || blob.end < blob.size;
         if partial {
             request = request.range(blob.offset, (blob.end < blob.size).then(|| blob.end - 1));

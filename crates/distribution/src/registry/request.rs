@@ -45,6 +45,16 @@ impl Request {
         self
     }
 
+    /// Asks for `media_type` before anything else, if there is one.
+    pub(super) fn prefer(mut self, media_type: Option<&str>) -> Result<Self> {
+        if let Some(media_type) = media_type {
+            let types = HeaderValue::try_from(format!("{media_type}, */*"))
+                .map_err(|error| Error::invalid_argument(format!("media type {media_type:?}")).caused_by(error))?;
+            self.headers.insert(ACCEPT, types);
+        }
+        Ok(self)
+    }
+
     pub(super) fn range(mut self, from: u64, to: Option<u64>) -> Self {
         let to = to.map(|to| to.to_string()).unwrap_or_default();
         if let Ok(value) = HeaderValue::try_from(format!("bytes={from}-{to}")) {

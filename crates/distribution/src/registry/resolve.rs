@@ -68,7 +68,7 @@ impl Repository {
         match response.status() {
             StatusCode::OK => {}
             // Some registries know no HEAD.
-            StatusCode::METHOD_NOT_ALLOWED => return Ok(self.document_at(endpoint, object).await?.resolved),
+            StatusCode::METHOD_NOT_ALLOWED => return Ok(self.document_at(endpoint, object, None).await?.resolved),
             StatusCode::NOT_FOUND => return Err(Error::not_found(what)),
             _ => return Err(refused(&what, response).await),
         }
@@ -82,7 +82,7 @@ impl Repository {
                 }
                 Ok(Resolved { media_type: media_type(&response, &what)?, digest, size })
             }
-            _ => Ok(self.document_at(endpoint, object).await?.resolved),
+            _ => Ok(self.document_at(endpoint, object, None).await?.resolved),
         }
     }
 
@@ -91,10 +91,18 @@ impl Repository {
     /// # Errors
     /// `DataLoss` if the bytes have another digest; `InvalidArgument` if they are more than the bound.
     pub async fn manifest(&self, object: &str) -> Result<Document> {
+        self.manifest_as(object, None).await
+    }
+
+    /// The same, asked for as `media_type` (`Accept`), if one is preferred.
+    ///
+    /// # Errors
+    /// As of [`Self::manifest`].
+    pub async fn manifest_as(&self, object: &str, media_type: Option<&str>) -> Result<Document> {
         check_object(object)?;
         let mut first = None;
         for endpoint in self.able("pull", |can| can.pull)? {
-            match self.document_at(endpoint, object).await {
+            match self.document_at(endpoint, object, media_type).await {
                 Ok(document) => return Ok(document),
                 Err(error) => {
                     tracing::debug!(host = %endpoint.host, %error, "cannot fetch");
@@ -105,10 +113,10 @@ impl Repository {
         Err(first.unwrap_or_else(|| Error::not_found(object)))
     }
 
-    async fn document_at(&self, endpoint: &Endpoint, object: &str) -> Result<Document> {
+    async fn document_at(&self, endpoint: &Endpoint, object: &str, preferred: Option<&str>) -> Result<Document> {
         let what = format!("manifest {object} of {}/{}", self.registry, self.name);
         let url = self.url(endpoint, &format!("manifests/{object}"));
-        let request = Request::new(Method::GET, url, self.scope("pull")).accept(MANIFESTS);
+        let request = Request::new(Method::GET, url, self.scope("pull")).accept(MANIFESTS).prefer(preferred)?;
         let response = self.send(endpoint, &request).await?;
         if response.status() != StatusCode::OK {
             return Err(refused(&what, response).await);

@@ -54,10 +54,11 @@ fn names(from: &ImageStore) -> Result<Vec<String>> {
 }
 
 fn options(to: &ExportStream) -> ExportOptions {
-    let host = [Platform::host()];
-    let platforms = if to.platforms.is_empty() { &host[..] } else { &to.platforms };
     ExportOptions {
-        platforms: platforms.iter().map(|platform| Platforms::Only(platform.normalized())).collect(),
+        platforms: Platforms::Only(match &to.platforms[..] {
+            [] => vec![Platform::host()],
+            named => named.to_vec(),
+        }),
         all_platforms: to.all_platforms,
         docker_manifest: !to.skip_docker_manifest,
         non_distributable: !to.skip_non_distributable,

@@ -10,14 +10,13 @@ use crate::failure::Outcome;
 use crate::output::warn;
 use clap::Args;
 use client::oci::{Descriptor, Index, Platform, media_types};
-use client::{Chunks, Client, Expect, Reply as _, descriptor_from_wire, descriptor_to_wire, gc_labels};
+use client::{Chunks, Client, Expect, Reply as _, descriptor_from_wire, gc_labels, image_record};
 use model::{Error, Labels, Result};
 use prost::Message as _;
 use proto::Any;
 use proto::api::containerd::runc::v1::CheckpointOptions;
 use proto::api::containerd::services::containers::v1::Container;
 use proto::api::containerd::services::diff::v1::DiffRequest;
-use proto::api::containerd::services::images::v1::{CreateImageRequest, Image};
 use proto::api::containerd::services::tasks::v1::{
     CheckpointTaskRequest, GetRequest, PauseTaskRequest, ResumeTaskRequest,
 };
@@ -94,10 +93,7 @@ impl Checkpoint {
         let bytes = serde_json::to_vec(&index);
         let bytes = bytes.map_err(|error| Error::internal("write the checkpoint's index").caused_by(error))?;
         let target = write(client, &format!("{}-index", container.id), media_types::INDEX, bytes, labels).await?;
-        let image =
-            Image { name: self.reference.clone(), target: Some(descriptor_to_wire(&target)), ..Image::default() };
-        let request = CreateImageRequest { image: Some(image), source_date_epoch: None };
-        client.images().create(request).await.reply().map(drop)
+        client.create_image(image_record(&self.reference, &target, &Labels::new())).await.map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::failure::Outcome;
 use crate::registry::{self, Metadata, RegistryFlags, Remote, Selection, SourceLabel};
 use clap::Args;
 use client::oci::Descriptor;
-use client::{Client, Platforms};
+use client::{Client, Platforms, image_record};
 use model::{Labels, Result};
 use std::sync::Arc;
 
@@ -33,11 +33,7 @@ pub(crate) struct Fetch {
 
 impl Fetch {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let platforms = match (self.selection.platforms()?, self.selection.all_platforms) {
-            (_, true) => vec![Platforms::All],
-            (named, false) if named.is_empty() => vec![Platforms::host()],
-            (named, false) => named.into_iter().map(Platforms::RunnableOn).collect(),
-        };
+        let platforms = Platforms::exactly(self.selection.platforms()?);
         let metadata = if self.metadata_only { Metadata::Only } else { self.selection.metadata() };
         let fetching =
             Fetching { registry: &self.registry, platforms, metadata, labels: self.selection.labels(), parallel: 0 };
@@ -57,8 +53,8 @@ impl Fetch {
 pub(crate) struct Fetching<'a> {
     /// How the registry is reached.
     pub(crate) registry: &'a RegistryFlags,
-    /// Platforms whose layers are wanted; none for all.
-    pub(crate) platforms: Vec<Platforms>,
+    /// Platforms whose layers are wanted.
+    pub(crate) platforms: Platforms,
     /// Documents that are wanted beside.
     pub(crate) metadata: Metadata,
     /// Labels of the image's record.
@@ -71,18 +67,17 @@ impl Fetching<'_> {
     /// Fetches `reference`, under the lease of `client`.
     pub(crate) async fn run(&self, client: &Client, reference: &str, board: &Arc<Board>) -> Result<Descriptor> {
         let (remote, object) = Remote::parse_object(reference)?;
-        let platforms = if self.platforms.is_empty() { vec![Platforms::All] } else { self.platforms.clone() };
         let fetch = registry::Fetch {
             client: client.clone(),
             repository: self.registry.repository(&remote)?,
             source: SourceLabel::of(&remote),
-            platforms,
+            platforms: self.platforms.clone(),
             metadata: self.metadata,
             parallel: self.parallel,
             progress: Arc::clone(board) as _,
         };
         let target = fetch.run(&object).await?;
-        client.set_image(reference, &target, &self.labels).await?;
+        client.put_image(image_record(reference, &target, &self.labels)).await?;
         Ok(target)
     }
 }

@@ -1,24 +1,20 @@
 //! `ctr content fetch-blob`: blobs of a repository, on stdout.
 
+use super::found::{Place, find};
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::output;
 use crate::registry::{RegistryFlags, Remote};
 use clap::Args;
-use client::Hash;
-use client::oci::Kind;
-use distribution::{Blob, Repository};
-use model::{Digest, Error};
-use std::io::Write as _;
+use model::Digest;
 
 /// Flags of `ctr content fetch-blob`.
 #[derive(Debug, Args)]
 #[command(long_about = "Fetch blobs by digests from a remote. The bytes go to stdout, one blob after the other; the \
-    command fails if they are not what their digests say.")]
+    command fails if they are not what their digests say. A digest that is no blob's may be a manifest's.")]
 pub(crate) struct FetchBlob {
     #[command(flatten)]
     registry: RegistryFlags,
-    /// Specify target mediatype for request header: that of a manifest has it looked for among the manifests
+    /// Specify target mediatype for request header
     #[arg(long, value_name = "TYPE")]
     media_type: Option<String>,
     /// The repository; a tag is of no importance
@@ -29,36 +25,14 @@ pub(crate) struct FetchBlob {
 }
 
 impl FetchBlob {
-    pub(crate) async fn run(self, context: &Context) -> Outcome {
+    pub(crate) async fn run(self, _: &Context) -> Outcome {
         let repository = self.registry.repository(&Remote::parse(&self.remote)?)?;
-        let kind = self.media_type.as_deref().map(Kind::of);
+        let media_type = self.media_type.as_deref().filter(|media_type| !media_type.is_empty());
         for text in &self.digests {
             let digest: Digest = text.parse()?;
-            if matches!(kind, Some(Kind::Index | Kind::Manifest)) {
-                let document = repository.manifest(digest.as_str()).await?;
-                output::written(std::io::stdout().write_all(&document.bytes))?;
-                continue;
-            }
-            let size = repository.blob_size(&digest).await?;
-            context.debug(&format!("{digest} has {size} bytes"));
-            copy(&repository, Blob::whole(digest, size)).await?;
+            let found = find(&repository, digest.as_str(), media_type, [Place::Blobs, Place::Manifests]).await?;
+            found.print(&repository).await?;
         }
         Ok(())
     }
-}
-
-/// Copies a blob to stdout.
-async fn copy(repository: &Repository, blob: Blob) -> Outcome {
-    let digest = blob.digest.clone();
-    let mut hash = Hash::new(digest.algorithm());
-    let mut body = repository.blob(blob).await?;
-    while let Some(bytes) = body.chunk().await? {
-        hash.update(&bytes);
-        output::written(std::io::stdout().write_all(&bytes))?;
-    }
-    let found = hash.finish()?;
-    if found == digest {
-        return Ok(());
-    }
-    Err(Error::data_loss(format!("blob {digest}: the registry sent bytes whose digest is {found}")).into())
 }

@@ -1,17 +1,16 @@
 //! `ctr content fetch-object`: what a name points to, on stdout.
 
+use super::found::{Place, find};
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::output;
 use crate::registry::{RegistryFlags, Remote};
 use clap::Args;
-use std::io::Write as _;
 
 /// Flags of `ctr content fetch-object`.
 #[derive(Debug, Args)]
 #[command(
     long_about = "Fetch objects by identifier from a remote: a manifest, by the tag or digest in its name, or by \
-    OBJECT instead. The bytes go to stdout. For layers and other blobs there is fetch-blob."
+    OBJECT instead; a digest that is no manifest's may be a blob's. The bytes go to stdout."
 )]
 pub(crate) struct FetchObject {
     #[command(flatten)]
@@ -26,13 +25,12 @@ pub(crate) struct FetchObject {
 }
 
 impl FetchObject {
-    pub(crate) async fn run(self, context: &Context) -> Outcome {
+    pub(crate) async fn run(self, _: &Context) -> Outcome {
         let (remote, object) = match &self.object {
             Some(object) => (Remote::parse(&self.remote)?, object.clone()),
             None => Remote::parse_object(&self.remote)?,
         };
-        let document = self.registry.repository(&remote)?.manifest(&object).await?;
-        context.debug(&format!("{} {}", document.resolved.media_type, document.resolved.digest));
-        output::written(std::io::stdout().write_all(&document.bytes))
+        let repository = self.registry.repository(&remote)?;
+        find(&repository, &object, None, [Place::Manifests, Place::Blobs]).await?.print(&repository).await
     }
 }

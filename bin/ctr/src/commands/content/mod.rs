@@ -6,6 +6,7 @@ mod edit;
 mod fetch;
 mod fetch_blob;
 mod fetch_object;
+mod found;
 mod get;
 mod ingest;
 mod label;

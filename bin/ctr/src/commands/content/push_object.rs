@@ -4,7 +4,7 @@ use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::line;
-use crate::registry::{Push, RegistryFlags, Remote, SourceLabel};
+use crate::registry::{Parents, Push, RegistryFlags, Remote, SourceLabel};
 use clap::Args;
 use client::oci::{Descriptor, Kind};
 use distribution::Uploads;
@@ -48,7 +48,7 @@ impl PushObject {
             Kind::Index | Kind::Manifest => {
                 push.document(&object, remote.object.as_deref().unwrap_or(object.digest.as_str())).await
             }
-            Kind::Config | Kind::Layer | Kind::Other => push.blob(&object).await,
+            Kind::Config | Kind::Layer | Kind::Other => push.blob(&object, &Parents::new()).await,
         };
         board.finish();
         pushed.map_err(|error| error.context(format!("push {} to {}", object.digest, self.remote)))?;

@@ -60,10 +60,10 @@ impl Check {
         } else {
             line(format!("{}: {why}", remote.registry))?;
             table(&lines)?;
-            self.conclude(&lines)?;
+            self.conclude(&remote, &lines)?;
         }
         let served = lines.iter().any(Line::is_found);
-        if self.offline || served { Ok(()) } else { Err(Failure::Exit(1)) }
+        Failure::when(!self.offline && !served)
     }
 
     /// Each host in turn, as a pull would ask it.
@@ -85,12 +85,15 @@ impl Check {
     }
 
     /// Says in words what the table shows.
-    fn conclude(&self, lines: &[Line]) -> Outcome {
+    fn conclude(&self, remote: &Remote, lines: &[Line]) -> Outcome {
         let first = |able: fn(&Capabilities) -> bool| {
             lines.iter().find(|line| able(&line.host.capabilities) && (self.offline || line.is_found()))
         };
+        let by_digest = remote.object.as_deref().is_some_and(|object| object.contains(':'));
         match (first(|can| can.resolve), first(|can| can.pull)) {
             _ if self.offline => {}
+            // Nothing is to be resolved.
+            (_, Some(pulled)) if by_digest => line(format!("a pull is served by {}", pulled.host))?,
             (Some(resolved), Some(pulled)) if resolved.host == pulled.host => {
                 line(format!("a pull is served by {}", pulled.host))?;
             }

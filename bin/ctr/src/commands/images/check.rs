@@ -33,7 +33,6 @@ struct Found {
     available: bool,
     blobs: (usize, usize),
     bytes: (u64, u64),
-    unpacked: bool,
 }
 
 impl Check {
@@ -44,14 +43,16 @@ impl Check {
         let (mut table, mut documents, mut failed) = (Table::narrow(), Vec::new(), false);
         table.row(["REF", "TYPE", "DIGEST", "STATUS", "SIZE", "UNPACKED"]);
         for image in &images {
-            let found = check(&client, &unpacker, image).await;
-            if let Err(error) = &found {
-                complain(&format!("unable to check {}: {error}", image.name));
+            let found = check(&client, image).await;
+            let unpacked = is_unpacked(&client, &unpacker, image).await;
+            let errors = [("", found.as_ref().err()), ("unpack for ", unpacked.as_ref().err())];
+            for (what, error) in errors.into_iter().filter_map(|(what, error)| Some((what, error?))) {
+                complain(&format!("unable to check {what}{}: {error}", image.name));
                 failed = true;
             }
+            let unpacked = unpacked.unwrap_or(false);
             let (status, size) = found.as_ref().map_or(("error".into(), "-".into()), Found::describe);
-            let (complete, unpacked) =
-                found.as_ref().map_or((false, false), |found| (found.is_complete(), found.unpacked));
+            let complete = found.as_ref().is_ok_and(Found::is_complete);
             let target = image.target.clone().unwrap_or_default();
             if self.output.is_json() {
                 documents.push(json!({
@@ -73,18 +74,18 @@ impl Check {
             (false, false) => table.print()?,
             (false, true) => {}
         }
-        if failed { Err(Failure::Exit(1)) } else { Ok(()) }
+        Failure::when(failed)
     }
 }
 
-async fn check(client: &Client, unpacker: &Unpacker, image: &Image) -> Result<Found> {
+async fn check(client: &Client, image: &Image) -> Result<Found> {
     let target = client::target_of(image)?;
-    let content = match client.image_content(&target, &Platforms::host()).await {
+    let (_, manifest) = match client.image_manifest(&target, &Platforms::host()).await {
         Err(error) if error.is_not_found() => return Ok(Found::default()),
-        content => content?,
+        found => found?,
     };
     let mut found = Found { available: true, ..Found::default() };
-    for blob in std::iter::once(&content.manifest.config).chain(&content.manifest.layers) {
+    for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
         found.blobs.1 += 1;
         found.bytes.1 += blob.size;
         if client.has_blob(&blob.digest).await? {
@@ -92,8 +93,13 @@ async fn check(client: &Client, unpacker: &Unpacker, image: &Image) -> Result<Fo
             found.bytes.0 += blob.size;
         }
     }
-    found.unpacked = unpacker.is_unpacked(&content).await?;
     Ok(found)
+}
+
+/// Whether its layers are snapshots; they cannot be told without its configuration.
+async fn is_unpacked(client: &Client, unpacker: &Unpacker, image: &Image) -> Result<bool> {
+    let target = client::target_of(image)?;
+    unpacker.is_unpacked(&client.image_content(&target, &Platforms::host()).await?).await
 }
 
 impl Found {

@@ -3,11 +3,11 @@
 use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::flags;
 use crate::output::line;
 use clap::Args;
-use client::oci::Platform;
-use client::{Compression, ConvertOptions};
-use model::{Error, Result};
+use client::{Compression, ConvertOptions, Platforms};
+use model::Error;
 use std::sync::Arc;
 
 /// Flags of `ctr images convert`.
@@ -38,7 +38,7 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "LIST", hide = true)]
     erofs_compressors: Option<String>,
     /// Extra mkfs options applied when converting EROFS layers (not supported)
-    #[arg(long, value_name = "OPTIONS", hide = true, allow_hyphen_values = true)]
+    #[arg(long, value_name = "OPTIONS", hide = true)]
     erofs_mkfs_options: Option<String>,
     /// Keep content for a specific platform
     #[arg(long, value_name = "OS/ARCH")]
@@ -61,7 +61,7 @@ impl Convert {
         }
         let board = Arc::new(Board::new("converting", false));
         let options = ConvertOptions {
-            platforms: self.platforms()?,
+            platforms: Platforms::exactly(flags::platforms(self.all_platforms, &self.platform)?),
             layers: self.compression(),
             oci: self.oci,
             progress: Arc::clone(&board) as _,
@@ -79,14 +79,6 @@ impl Convert {
             (_, true, _) => Some(Compression::Gzip),
             (.., true) => Some(Compression::Zstd),
             _ => None,
-        }
-    }
-
-    fn platforms(&self) -> Result<Vec<Platform>> {
-        match (&self.platform[..], self.all_platforms) {
-            (_, true) => Ok(Vec::new()),
-            ([], false) => Ok(vec![Platform::host()]),
-            (texts, false) => texts.iter().map(|text| Platform::parse(text)).collect(),
         }
     }
 }

@@ -3,11 +3,12 @@
 use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::flags;
 use clap::Args;
 use client::oci::Platform;
 use client::transfer::{Endpoint, ExportTo, Naming, Store};
 use client::{ExportOptions, Platforms};
-use model::{Error, Result};
+use model::Error;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 
@@ -40,7 +41,7 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let platforms: Vec<Platform> = self.platform.iter().map(|text| Platform::parse(text)).collect::<Result<_>>()?;
+        let platforms = flags::platforms(false, &self.platform)?;
         let client = context.connect().await?;
         let output = match self.file.as_str() {
             "-" => std::io::stdout().as_fd().try_clone_to_owned().map(File::from),
@@ -65,12 +66,8 @@ impl Export {
     }
 
     fn options(&self, platforms: Vec<Platform>) -> ExportOptions {
-        let platforms = match platforms.is_empty() {
-            true => vec![Platforms::host()],
-            false => platforms.into_iter().map(Platforms::RunnableOn).collect(),
-        };
         ExportOptions {
-            platforms,
+            platforms: Platforms::exactly(platforms),
             all_platforms: self.all_platforms,
             docker_manifest: !self.skip_manifest_json,
             non_distributable: !self.skip_non_distributable,
@@ -85,7 +82,8 @@ impl Export {
     fn destination(&self, platforms: Vec<Platform>, output: File) -> Endpoint {
         Endpoint::Export(ExportTo {
             sink: Box::new(output),
-            platforms,
+            // None are the daemon's own choice.
+            platforms: if self.platform.is_empty() { Vec::new() } else { platforms },
             all_platforms: self.all_platforms,
             skip_docker_manifest: self.skip_manifest_json,
             skip_non_distributable: self.skip_non_distributable,

@@ -5,8 +5,8 @@ use crate::failure::Outcome;
 use crate::flags::{LabelArgs, joined};
 use crate::output::line;
 use clap::Args;
-use client::{Reply as _, label_mask};
-use proto::api::containerd::services::images::v1::{Image, UpdateImageRequest};
+use client::label_mask;
+use proto::api::containerd::services::images::v1::Image;
 use proto::api::containerd::types::Descriptor;
 
 /// Flags of `ctr images label`.
@@ -32,13 +32,8 @@ impl Label {
             true => prost_types::FieldMask { paths: vec!["labels".to_owned()] },
             false => label_mask(&labels),
         };
-        let request = UpdateImageRequest {
-            // Go's daemon looks into the target before it looks at the mask.
-            image: Some(Image { name: self.name, labels, target: Some(Descriptor::default()), ..Image::default() }),
-            update_mask: Some(update_mask),
-            source_date_epoch: None,
-        };
-        let updated = client.images().update(request).await.reply()?.image.unwrap_or_default();
-        line(joined(&updated.labels))
+        // Go's daemon looks into the target before it looks at the mask.
+        let image = Image { name: self.name, labels, target: Some(Descriptor::default()), ..Image::default() };
+        line(joined(&client.update_image(image, Some(update_mask)).await?.labels))
     }
 }

@@ -48,7 +48,10 @@ impl Pull {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         Remote::parse_object(&self.reference)?;
         let client = context.connect().await?;
-        let platforms = self.platforms()?;
+        if self.selection.all_platforms && self.selection.names_platforms() {
+            return Err(Error::invalid_argument("cannot specify both --platform and --all-platforms").into());
+        }
+        let platforms = self.selection.platforms()?;
         match self.needs_local() {
             None => self.transfer(&client, &platforms).await?,
             Some(flag) => {
@@ -66,16 +69,6 @@ impl Pull {
             None if self.max_concurrent_downloads.is_some() => Some("--max-concurrent-downloads"),
             None if self.sync_fs => Some("--sync-fs"),
             flag => flag,
-        }
-    }
-
-    /// The platforms wanted; none for all of them.
-    fn platforms(&self) -> Result<Vec<Platform>> {
-        let named = self.selection.platforms()?;
-        match (named.is_empty(), self.selection.all_platforms) {
-            (true, false) => Ok(vec![Platform::host()]),
-            (false, true) => Err(Error::invalid_argument("cannot specify both --platform and --all-platforms")),
-            (_, _) => Ok(named),
         }
     }
 
@@ -104,7 +97,7 @@ impl Pull {
         let work = async |client: Client| {
             let fetching = Fetching {
                 registry: &self.registry,
-                platforms: platforms.iter().cloned().map(Platforms::RunnableOn).collect(),
+                platforms: Platforms::exactly(platforms.to_vec()),
                 metadata: self.selection.metadata(),
                 labels: self.selection.labels(),
                 parallel: self.max_concurrent_downloads.unwrap_or(0),

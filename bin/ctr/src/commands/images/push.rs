@@ -27,9 +27,9 @@ pub(crate) struct Push {
     /// Digest of manifest
     #[arg(long, value_name = "DIGEST")]
     manifest: Option<String>,
-    /// Media type of manifest digest
-    #[arg(long, value_name = "TYPE", default_value = media_types::MANIFEST)]
-    manifest_type: String,
+    /// Media type of manifest digest (OCI's, if not given)
+    #[arg(long, value_name = "TYPE")]
+    manifest_type: Option<String>,
     /// Push content from a specific platform
     #[arg(long, value_name = "OS/ARCH")]
     platform: Vec<String>,
@@ -51,13 +51,13 @@ pub(crate) struct Push {
 
 impl Push {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let (remote, object) = Remote::parse_object(&self.remote)?;
+        let remote = Remote::parse(&self.remote)?;
         let client = context.connect().await?;
         match self.needs_local() {
             None => self.transfer(&client).await,
             Some(flag) => {
                 context.debug(&format!("ctr pushes by itself, for {flag}"));
-                self.carry(&client, &remote, &object).await
+                self.carry(&client, &remote).await
             }
         }
     }
@@ -67,6 +67,7 @@ impl Push {
         match self.registry.only_local() {
             _ if self.local => Some("--local"),
             None if self.manifest.is_some() => Some("--manifest"),
+            None if self.manifest_type.is_some() => Some("--manifest-type"),
             None if self.max_concurrent_uploaded_layers.is_some() => Some("--max-concurrent-uploaded-layers"),
             None if self.allow_non_distributable_blobs => Some("--allow-non-distributable-blobs"),
             flag => flag,
@@ -97,7 +98,7 @@ impl Push {
     }
 
     /// Pushes without the Transfer service.
-    async fn carry(&self, client: &Client, remote: &Remote, object: &str) -> Outcome {
+    async fn carry(&self, client: &Client, remote: &Remote) -> Outcome {
         let target = self.target(client).await?;
         let board = Arc::new(Board::new("uploading", false));
         let push = registry::Push {
@@ -110,7 +111,8 @@ impl Push {
             progress: Arc::clone(&board) as _,
         };
         board.begin(&target, &format!("Pushing to {}", self.remote));
-        let pushed = push.run(&target, object).await;
+        // Without a tag it goes by its digest.
+        let pushed = push.run(&target, remote.object.as_deref().unwrap_or(target.digest.as_str())).await;
         board.finish();
         pushed.map_err(|error| error.context(format!("push {}", self.remote)))?;
         board.begin(&target, &format!("Completed push to {}", self.remote));
@@ -122,7 +124,8 @@ impl Push {
         if let Some(digest) = &self.manifest {
             let digest: Digest = digest.parse()?;
             let size = client.blob_info(&digest).await?.size;
-            let (media_type, size) = (self.manifest_type.clone(), u64::try_from(size).unwrap_or(0));
+            let media_type = self.manifest_type.clone().unwrap_or_else(|| media_types::MANIFEST.to_owned());
+            let size = u64::try_from(size).unwrap_or(0);
             return Ok(Descriptor { media_type, digest, size, ..Descriptor::default() });
         }
         let target = client.image_target(self.local_name()).await?;
@@ -130,7 +133,7 @@ impl Push {
             [] => Ok(target),
             [text] => {
                 let platform = Platform::parse(text)?;
-                let image = client.image_content(&target, &Platforms::RunnableOn(platform)).await?;
+                let image = client.image_content(&target, &Platforms::exactly(vec![platform])).await?;
                 Ok(image.descriptor)
             }
             _ => Err(Error::invalid_argument("only one --platform can be pushed with --local")),

@@ -6,9 +6,9 @@ use crate::output::line;
 use clap::Args;
 use client::oci::docker_reference;
 use client::transfer::{Endpoint, Store};
-use client::{Client, Reply as _, Silent};
+use client::{Client, Silent};
 use model::{Error, Result};
-use proto::api::containerd::services::images::v1::{CreateImageRequest, DeleteImageRequest, Image};
+use proto::api::containerd::services::images::v1::Image;
 
 /// Flags of `ctr images tag`.
 #[derive(Debug, Args)]
@@ -65,13 +65,10 @@ impl Tag {
 
     async fn tag(&self, client: &Client, image: &Image, name: &str) -> Result<()> {
         let image = Image { name: name.to_owned(), ..image.clone() };
-        let request = CreateImageRequest { image: Some(image), source_date_epoch: None };
-        match client.images().create(request.clone()).await.reply() {
+        match client.create_image(image.clone()).await {
             Err(error) if error.is_already_exists() && self.force => {
-                let delete = DeleteImageRequest { name: name.to_owned(), ..DeleteImageRequest::default() };
-                client.images().delete(delete).await.reply()?;
-                client.images().create(request).await.reply()?;
-                Ok(())
+                client.delete_image(name).await?;
+                client.create_image(image).await.map(drop)
             }
             Err(error) if error.is_already_exists() => Err(error.context("tag (use --force to replace it)")),
             result => result.map(|_| ()),

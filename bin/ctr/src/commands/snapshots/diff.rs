@@ -8,7 +8,7 @@ use crate::output::written;
 use clap::Args;
 use client::oci::media_types;
 use client::{Client, Reply as _, descriptor_from_wire, unique_part};
-use model::{Error, Result, Timestamp};
+use model::{Error, Result};
 use proto::api::containerd::services::diff::v1::DiffRequest;
 use proto::api::containerd::services::snapshots::v1::{
     Kind, MountsRequest, RemoveSnapshotRequest, ViewSnapshotRequest,
@@ -84,7 +84,7 @@ impl Diff {
             media_type: self.media_type.clone(),
             r#ref: self.r#ref.clone().unwrap_or_default(),
             labels,
-            source_date_epoch: source_date_epoch()?,
+            source_date_epoch: client.source_date_epoch(),
         };
         let reply = client.diffs().diff(request).await.reply()?;
         reply.diff.ok_or_else(|| Error::internal("the daemon's answer has no diff"))
@@ -136,16 +136,4 @@ async fn print(client: &Client, digest: &model::Digest) -> Outcome {
         written(stdout.write_all(&chunk))?;
     }
     Ok(())
-}
-
-/// The time that files are dated back to (reproducible-builds.org).
-fn source_date_epoch() -> Result<Option<prost_types::Timestamp>> {
-    let Some(text) = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let seconds = text.parse().map_err(|error: std::num::ParseIntError| {
-        Error::invalid_argument(format!("SOURCE_DATE_EPOCH {text:?} is no number of seconds")).caused_by(error)
-    })?;
-    let time = Timestamp { seconds, nanos: 0 };
-    Ok(Some(prost_types::Timestamp { seconds: time.seconds, nanos: 0 }))
 }

@@ -8,6 +8,7 @@ use crate::failure::Outcome;
 use crate::flags::{SnapshotterFlag, labels};
 use crate::output::{Output, line, print_json};
 use clap::Args;
+use client::oci::Platform;
 use client::{Client, ImportOptions, Imported, Naming, Platforms, Unpacker};
 use model::{Error, Result};
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ pub(crate) struct Import {
     /// Run import locally rather than through transfer API
     #[arg(long)]
     local: bool,
-    /// Compress uncompressed blobs when creating manifest (Docker format only); done by the transfer API
+    /// Compress uncompressed blobs when creating manifest (Docker format only)
     #[arg(long)]
     compress_blobs: bool,
     /// Allow the garbage collector to clean layers up from the content store after unpacking
@@ -69,11 +70,12 @@ pub(crate) struct Import {
 
 impl Import {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        self.check()?;
+        let flag = self.needs_local();
+        self.check(flag.is_some())?;
         let input = open(&self.file)?;
         let client = context.connect().await?;
         let what = if self.file == "-" { "stdin" } else { &self.file };
-        let Some(flag) = self.needs_local()? else { return self.transfer(&client, what, input).await };
+        let Some(flag) = flag else { return self.transfer(&client, what, input).await };
         context.debug(&format!("ctr imports by itself, for {flag}"));
         let board = Arc::new(Board::new("storing", self.output.is_json()));
         let imported =
@@ -84,11 +86,10 @@ impl Import {
             let list = imported.iter().map(|image| json!({"name": image.name, "digest": image.target.digest.as_str()}));
             return print_json(&list.collect::<Vec<Value>>());
         }
-        let done = if self.no_unpack { "imported" } else { "unpacking" };
-        imported.iter().try_for_each(|image| {
-            let end = if self.no_unpack { "" } else { "...done" };
-            line(format!("{done} {} ({}){end}", image.name, image.target.digest))
-        })
+        if self.no_unpack {
+            return Ok(());
+        }
+        imported.iter().try_for_each(|image| line(format!("unpacking {} ({})...done", image.name, image.target.digest)))
     }
 
     async fn import(&self, client: &Client, what: &str, input: File, board: Arc<Board>) -> Result<Vec<Imported>> {
@@ -96,9 +97,10 @@ impl Import {
             true => None,
             false => Some(Unpacker::new(client, self.snapshotter.name(), self.sync_fs, board.clone()).await?),
         };
-        let platforms = match self.all_platforms {
-            true => Platforms::All,
-            false => Platforms::parse_or_host(self.platform.as_deref())?,
+        let platforms = match self.platform.as_deref().filter(|text| !text.is_empty()) {
+            _ if self.all_platforms => Platforms::All,
+            Some(text) => Platforms::exactly(vec![Platform::parse(text)?]),
+            None => Platforms::host(),
         };
         let options = ImportOptions {
             naming: self.naming(),
@@ -106,17 +108,19 @@ impl Import {
             platforms,
             labels: labels(&self.label),
             unpacker,
+            compress: self.compress_blobs,
             discard_layers: self.discard_unpacked_layers,
             progress: board,
         };
         Box::pin(client.import(what, input, &options)).await
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses flags that contradict each other; one of them only where ctr does the work, as Go's ctr.
+    fn check(&self, local: bool) -> Result<()> {
         if self.discard_unpacked_layers && self.no_unpack {
             return Err(Error::invalid_argument("--discard-unpacked-layers and --no-unpack are incompatible options"));
         }
-        if self.skip_digest_for_named && !self.digests {
+        if local && self.skip_digest_for_named && !self.digests {
             return Err(Error::invalid_argument("--skip-digest-for-named must be specified with --digests option"));
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::output::print_json;
 use client::oci::Platform;
 use client::transfer::{Archive, Endpoint, Naming, Store, Unpack};
 use client::{Chunks, Client};
-use model::{Error, Result};
+use model::Result;
 use std::fs::File;
 
 impl Import {
@@ -24,19 +24,13 @@ impl Import {
     }
 
     /// The flag for which ctr has to do the work: the Transfer service has no words for it.
-    pub(super) fn needs_local(&self) -> Result<Option<&'static str>> {
+    pub(super) fn needs_local(&self) -> Option<&'static str> {
         let flags = [
             (self.local, "--local"),
             (self.discard_unpacked_layers, "--discard-unpacked-layers"),
             (self.sync_fs, "--sync-fs"),
         ];
-        let flag = flags.into_iter().find_map(|(given, flag)| given.then_some(flag));
-        match flag {
-            Some(flag) if self.compress_blobs => {
-                Err(Error::invalid_argument(format!("--compress-blobs cannot be used with {flag}")))
-            }
-            flag => Ok(flag),
-        }
+        flags.into_iter().find_map(|(given, flag)| given.then_some(flag))
     }
 
     fn store(&self) -> Result<Store> {
