@@ -28,6 +28,7 @@ pub mod raw;
 pub mod registry;
 pub mod steps;
 pub mod tokens;
+pub mod trees;
 pub mod vm;
 
 pub use bed::{Bed, Row};

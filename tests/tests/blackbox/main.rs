@@ -37,4 +37,5 @@ mod tasks;
 mod tasks_exec;
 mod tasks_unruly;
 mod transfer;
+mod trees;
 mod unprivileged;

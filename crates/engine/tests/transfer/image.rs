@@ -35,10 +35,14 @@ impl Layer {
             header.set_mtime(1_700_000_000);
             tar.append_data(&mut header, path, *content).unwrap();
         }
-        let plain = tar.into_inner().unwrap();
+        Self::of(&tar.into_inner().unwrap())
+    }
+
+    /// A layer of this archive.
+    pub fn of(plain: &[u8]) -> Self {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(&plain).unwrap();
-        Self { blob: gzip.finish().unwrap(), diff_id: digest(&plain) }
+        gzip.write_all(plain).unwrap();
+        Self { blob: gzip.finish().unwrap(), diff_id: digest(plain) }
     }
 
     /// A layer with one file `name` of `size` bytes that do not compress; `seed` tells them apart.

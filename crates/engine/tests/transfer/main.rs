@@ -15,5 +15,6 @@ mod pull;
 mod push;
 #[path = "../../../distribution/tests/support/mod.rs"]
 mod registry;
+mod trees;
 mod trouble;
 mod uploads;

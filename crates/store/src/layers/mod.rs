@@ -15,6 +15,7 @@ mod options;
 mod parallel_gzip;
 mod pipeline;
 mod processor;
+mod reach;
 mod rooted;
 mod service;
 mod tar;
@@ -23,6 +24,8 @@ mod xattr;
 pub use media_type::{Compression, TAR, TAR_GZIP, TAR_ZSTD, is_layer};
 pub use options::{Applied, ApplyOptions, DiffOptions, IdMap, IdRange, StreamProcessor, Written};
 pub use service::DiffRequest;
+
+pub(crate) use apply::{keeps_marks, reconcile};
 
 use crate::content::Hasher;
 use apply::Target;

@@ -124,10 +124,15 @@ impl<'d> Bench<'d> {
         let parent = rebase.map(|parent| self.record(parent));
         let labels = record.labels.clone();
         let commit = Commit { key: &key, rebase: parent.as_ref().map(|parent| parent.key.as_str()), labels: &labels };
+        let parents = match &parent {
+            Some(parent) => [&[parent.id], parent.parents.as_slice()].concat(),
+            None => record.parents.clone(),
+        };
+        self.driver.reconcile(&record.snapshot(), &parents).unwrap();
         self.driver.settle(&record.snapshot()).unwrap();
         self.driver.commit(&record.snapshot(), &commit).unwrap();
+        record.parents = parents;
         if let Some(parent) = parent {
-            record.parents = [&[parent.id], parent.parents.as_slice()].concat();
             record.parent = parent.key;
         }
         (record.kind, record.key) = (SnapshotKind::Committed, key);

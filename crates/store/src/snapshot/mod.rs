@@ -57,6 +57,7 @@ pub enum Capability {
     /// Shifts owners that way or not at all: clients must not copy the snapshot to change its owners.
     OnlyRemapIds,
     /// Gives a snapshot its parent when it is committed, so that layers can be unpacked side by side.
+    /// [`Driver::reconcile`] then does what could not be done without the parent.
     Rebase,
 }
 
@@ -89,10 +90,10 @@ pub struct Live {
 /// a crash in between, the directory belongs to nobody: [`cleanup`](Self::cleanup) removes it, and until
 /// then a `prepare` that draws the same id replaces it.
 ///
-/// An active snapshot is mounted and written by clients, the driver is not involved. [`settle`](Self::settle)
-/// and then `commit` come before the store's transaction that makes the record a committed one: by then
-/// everything written is durable, and nothing is changed that an active snapshot could not live with, since
-/// that transaction may never come. So after a power cut the snapshot is either still active or committed and whole. For a
+/// An active snapshot is mounted and written by clients, the driver is not involved.
+/// [`reconcile`](Self::reconcile), [`settle`](Self::settle) and then `commit` come before the store's transaction
+/// that makes the record a committed one: by then everything written is durable, and nothing is changed that an
+/// active snapshot could not live with, since that transaction may never come. So after a power cut the snapshot is either still active or committed and whole. For a
 /// remote driver `commit` is final; when the transaction fails, `cleanup` finds a key nobody knows.
 ///
 /// Committed snapshots are never written again. `remove` comes after the transaction that erased the
@@ -127,6 +128,14 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// The mounts that show the active snapshot or view `snapshot`.
     fn mounts(&self, snapshot: &Snapshot<'_>) -> Result<Vec<Mount>>;
+
+    /// Makes the active `snapshot` what its layer means above `parents` (nearest first), its ancestors to be, if
+    /// that was not known yet when the layer was unpacked. Says whether anything was written. May be repeated with
+    /// the same parents.
+    fn reconcile(&self, snapshot: &Snapshot<'_>, parents: &[u64]) -> Result<bool> {
+        let _ = (snapshot, parents);
+        Ok(false)
+    }
 
     /// Makes durable all that was written to the active `snapshot` before this call. Calls for several at a
     /// time should cost little more than one. A driver whose `commit` does it has nothing to do here.

@@ -8,6 +8,7 @@
 //! That is containerd's own layout, without its metadata.db.
 
 use super::{Capability, Commit, Driver, Live, Snapshot, directories::Directories, usage::usage};
+use crate::layers;
 use model::{Error, Labels, Mount, Result, SnapshotKind, Usage};
 use rustix::fs::FileType;
 use std::{
@@ -21,6 +22,8 @@ use sys::idmap::{self, IdMap};
 const UID_MAP: &str = "containerd.io/snapshot/uidmapping";
 const GID_MAP: &str = "containerd.io/snapshot/gidmapping";
 const UPPER_DIR: &str = "containerd.io/snapshot/overlay.upperdir";
+/// The mount option by which overlayfs keeps its attributes in `user`.
+const USER_XATTR: &str = "userxattr";
 /// `TMPFS_MAGIC` of statfs(2).
 const TMPFS: i64 = 0x0102_1994;
 
@@ -63,8 +66,8 @@ impl Overlay {
         let in_user_namespace = in_user_namespace();
         let tmpfs = rustix::fs::statfs(root).is_ok_and(|statfs| statfs.f_type == TMPFS);
         let options = &mut config.mount_options;
-        if in_user_namespace && !tmpfs && !has_option(options, "userxattr") {
-            options.push("userxattr".into());
+        if in_user_namespace && !tmpfs && !has_option(options, USER_XATTR) {
+            options.push(USER_XATTR.into());
         }
         // The last of two counts, so a configured index=on would be undone.
         if !has_option(options, "index") && Path::new("/sys/module/overlay/parameters/index").exists() {
@@ -77,8 +80,10 @@ impl Overlay {
         if !config.slow_chown {
             capabilities.push(Capability::OnlyRemapIds);
         }
-        // A layer unpacked without its parents holds whiteouts as devices, which a user namespace cannot make.
-        if !in_user_namespace {
+        // A layer unpacked without its parents holds whiteouts as devices, which a user namespace cannot make, and
+        // marks for `reconcile`. Clients say to the applier that the layer is an overlay's, but not with which options.
+        let plain = !in_user_namespace && !has_option(&config.mount_options, USER_XATTR);
+        if plain && layers::keeps_marks(directories.root()) {
             capabilities.push(Capability::Rebase);
         }
         Ok(Self { directories, config, capabilities })
@@ -157,6 +162,16 @@ impl Driver for Overlay {
 
     fn mounts(&self, snapshot: &Snapshot<'_>) -> Result<Vec<Mount>> {
         Ok(vec![self.mount(snapshot)])
+    }
+
+    fn reconcile(&self, snapshot: &Snapshot<'_>, parents: &[u64]) -> Result<bool> {
+        let below = match parents {
+            [] => Vec::new(),
+            _ => vec![self.mount(&Snapshot { kind: SnapshotKind::View, parents, ..*snapshot })],
+        };
+        let user_xattr = has_option(&self.config.mount_options, USER_XATTR);
+        let reconciled = layers::reconcile(&self.upper(snapshot.id), &below, user_xattr);
+        reconciled.map_err(|error| error.context(format!("fit snapshot {} to its parent", snapshot.key)))
     }
 
     fn settle(&self, snapshot: &Snapshot<'_>) -> Result<()> {

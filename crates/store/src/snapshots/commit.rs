@@ -42,7 +42,7 @@ impl Store {
         active.with(&db, scope, &snapshotter.name, |snapshot| snapshotter.driver.settle(snapshot))
     }
 
-    /// [`Self::commit_snapshot`] of a snapshot that was not written since [`Self::settle_snapshot`]. The commit
+    /// [`Self::commit_snapshot`] of a snapshot that no client has written since [`Self::settle_snapshot`]. The commit
     /// itself becomes durable with the next request that is, or in a moment: for a caller whose last request is one.
     pub fn commit_settled_snapshot(
         &self,
@@ -86,15 +86,16 @@ impl Store {
         let old = SnapshotRecord::parents(old.as_ref(), &db, scope, &snapshotter.name)?;
         let above = if rebase { parent } else { &active.info.parent };
         let new = SnapshotRecord::parent(&db, scope, &snapshotter.name, above)?;
-        let new = new.map(|record| record.backend).unwrap_or_default();
+        let new = SnapshotRecord::parents(new.as_ref(), &db, scope, &snapshotter.name)?;
         drop(db);
 
         let backend = format!("{}/{}/{name}", scope.namespace, self.core.db.next_sequence()?);
         let _in_flight = snapshotter.begin(active.id, &backend);
         let (shown, before) = (inherited(&labels), inherited(&active.info.labels));
         let asked = as_asked(SnapshotKind::Active, active.id, &active.backend, &old, &before);
-        let commit = Commit { key: &backend, rebase: rebase.then_some(new.as_str()), labels: &shown };
-        if !is_settled {
+        let commit = Commit { key: &backend, rebase: rebase.then_some(new.backend.as_str()), labels: &shown };
+        let reconciled = snapshotter.driver.reconcile(&asked, &new.ids)?;
+        if reconciled || !is_settled {
             snapshotter.driver.settle(&asked)?;
         }
         snapshotter.driver.commit(&asked, &commit)?;

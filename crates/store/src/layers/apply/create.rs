@@ -62,20 +62,26 @@ impl Tree<'_> {
 
     fn make_directory(&mut self, directory: &Rc<Directory>, parent: &[u8], name: &[u8], entry: &Entry) -> Result<()> {
         let mode = entry.mode & 0o777;
+        let mut was_there = false;
         match fs::mkdirat(&directory.fd, name, Mode::from_raw_mode(mode)) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
                 let stat = fs::statat(&directory.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
-                if self.is_whiteout(&stat) {
+                if self.means_gone(&stat) {
                     self.make_directory_over_whiteout(directory, name, mode)?;
                 } else if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                     self.remove(directory, name)?;
                     fs::mkdirat(&directory.fd, name, Mode::from_raw_mode(mode)).map_err(failed("make directory"))?;
+                } else {
+                    was_there = true;
                 }
             }
             Err(errno) => return Err(failed("make directory")(errno)),
         }
         let fd = open_child(directory, name).map_err(failed("open directory"))?;
+        if was_there {
+            self.unmark_implied(&fd)?;
+        }
         let stat = fs::fstat(&fd).map_err(failed("stat"))?;
         self.set_attributes(&fd, &stat, entry)?;
         let path = join(parent, name);

@@ -5,11 +5,13 @@
 
 mod create;
 mod parents;
+mod reconcile;
 mod remove;
 mod target;
 mod tree;
 mod whiteout;
 
+pub(crate) use reconcile::{keeps_marks, reconcile};
 pub(super) use target::{Target, lower_directories, option};
 
 use super::{
@@ -19,6 +21,7 @@ use super::{
     tar::{Kind, Reader},
 };
 use model::Result;
+use target::Whiteouts;
 use tree::Tree;
 
 /// Unpacks the archive in `input` into `target`.
@@ -42,5 +45,11 @@ pub(super) fn extract(input: &mut Input, target: &Target, ids: Option<&IdMap>) -
         };
         applied.map_err(|error| error.context(shown(&entry.path)))?;
     }
-    tree.finish()
+    tree.finish()?;
+    if let Whiteouts::Overlay { user_xattr } = target.whiteouts
+        && !target.below.is_empty()
+    {
+        reconcile(&target.root, &target.below, user_xattr)?;
+    }
+    Ok(())
 }

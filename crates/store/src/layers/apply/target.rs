@@ -20,14 +20,14 @@ pub(in crate::layers) enum Whiteouts {
 pub(in crate::layers) struct Target {
     pub(in crate::layers) root: PathBuf,
     pub(in crate::layers) whiteouts: Whiteouts,
-    /// The directories below an overlay's, topmost first.
-    pub(in crate::layers) lowers: Vec<PathBuf>,
+    /// What shows through an overlay's upper directory, if the mount says so.
+    pub(in crate::layers) below: Vec<Mount>,
 }
 
 impl Target {
     /// A plain directory.
     pub(in crate::layers) fn directory(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), whiteouts: Whiteouts::Delete, lowers: Vec::new() }
+        Self { root: root.into(), whiteouts: Whiteouts::Delete, below: Vec::new() }
     }
 
     /// The directory that `mounts` would make writable, if it can be written without mounting anything.
@@ -49,11 +49,24 @@ impl Target {
             "overlay" if in_user_namespace() => Ok(None),
             "overlay" => {
                 let Some(upper) = option(mount, "upperdir=") else { return Ok(None) };
-                let lowers = option(mount, "lowerdir=").map(lower_directories).unwrap_or_default();
                 let whiteouts = Whiteouts::Overlay { user_xattr: has("userxattr") };
-                Ok(Some(Self { root: upper.into(), whiteouts, lowers }))
+                Ok(Some(Self { root: upper.into(), whiteouts, below: below(mount) }))
             }
             _ => Ok(None),
+        }
+    }
+}
+
+/// What an overlay shows without its upper directory. A single lower directory makes no overlay.
+fn below(mount: &Mount) -> Vec<Mount> {
+    let lowers = option(mount, "lowerdir=").map(lower_directories).unwrap_or_default();
+    match &lowers[..] {
+        [] => Vec::new(),
+        [only] => vec![Mount { fs_type: "bind".into(), source: only.display().to_string(), ..Mount::default() }],
+        _ => {
+            let mut overlay = mount.clone();
+            overlay.options.retain(|option| !option.starts_with("upperdir=") && !option.starts_with("workdir="));
+            vec![overlay]
         }
     }
 }
@@ -106,8 +119,14 @@ mod tests {
         let overlay = mount("overlay", &["index=off", "workdir=/w", "upperdir=/u", r"lowerdir=/l/2:/l/1\:a"]);
         let target = Target::without_mounting(&[overlay]).unwrap().unwrap();
         assert_eq!(target.root, PathBuf::from("/u"));
-        assert_eq!(target.lowers, [PathBuf::from("/l/2"), PathBuf::from("/l/1:a")]);
+        assert_eq!(target.below, [mount("overlay", &["index=off", r"lowerdir=/l/2:/l/1\:a"])]);
         assert_eq!(target.whiteouts, Whiteouts::Overlay { user_xattr: false });
+
+        let one =
+            Target::without_mounting(&[mount("overlay", &["upperdir=/u", r"lowerdir=/l/1\:a"])]).unwrap().unwrap();
+        assert_eq!((one.below[0].fs_type.as_str(), one.below[0].source.as_str()), ("bind", "/l/1:a"));
+        let apart = Target::without_mounting(&[mount("overlay", &["rw", "upperdir=/u"])]).unwrap().unwrap();
+        assert!(apart.below.is_empty() && apart.whiteouts != Whiteouts::Delete);
 
         let bind = Target::without_mounting(&[mount("bind", &["rw", "rbind"])]).unwrap().unwrap();
         assert_eq!((bind.root, bind.whiteouts), (PathBuf::from("/source"), Whiteouts::Delete));

@@ -3,13 +3,13 @@
 use super::target::{Target, Whiteouts};
 use crate::layers::{
     options::IdMap,
+    reach::open,
     rooted::{Directory, failed, open_in, shown, split},
     tar::{Entry, Time},
 };
-use model::{Error, Result};
+use model::Result;
 use rustix::{
-    fd::OwnedFd,
-    fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps},
+    fs::{self, AtFlags, FileType, Timespec, Timestamps},
     io::Errno,
 };
 use std::{
@@ -34,8 +34,8 @@ pub(super) struct Tree<'a> {
     /// Whether blocks that are reserved make writing large files cheaper: on ext4 by a quarter. Elsewhere it saves
     /// nothing, and on btrfs it would keep files from being compressed.
     pub(super) reserves: bool,
-    /// The layers below an overlay's upper directory, topmost first.
-    pub(super) lowers: Vec<OwnedFd>,
+    /// Whether the upper directory is marked as one with something to reconcile.
+    pub(super) pending: bool,
     /// By clean path. Emptied whenever something a path may lead through is removed.
     open: HashMap<Vec<u8>, Rc<Directory>>,
     /// Hashes of directory and name of everything this layer made: whiteouts concern only what was there before.
@@ -49,11 +49,7 @@ pub(super) struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     pub(super) fn open(target: &Target, ids: Option<&'a IdMap>) -> Result<Self> {
-        let open = |path: &std::path::Path| {
-            fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|errno| Error::io(format!("open {}", path.display()), errno.into()))
-        };
-        let root = Directory::new(open(&target.root)?).map_err(failed("stat root"))?;
+        let root = open(&target.root)?;
         let reserves = fs::fstatfs(&root.fd).is_ok_and(|statfs| statfs.f_type == EXT4);
         Ok(Self {
             root: Rc::new(root),
@@ -61,7 +57,7 @@ impl<'a> Tree<'a> {
             ids,
             in_user_namespace: super::target::in_user_namespace(),
             reserves,
-            lowers: target.lowers.iter().map(|path| open(path)).collect::<Result<_>>()?,
+            pending: false,
             open: HashMap::new(),
             unpacked: HashSet::new(),
             hasher: RandomState::new(),
@@ -95,13 +91,6 @@ impl<'a> Tree<'a> {
     pub(super) fn forget_paths(&mut self) {
         self.open.clear();
         self.replaced = true;
-    }
-
-    /// Whether every part of `path` is a directory of the target itself, so that it means the same in the layers below.
-    pub(super) fn is_reached_without_links(&self, path: &[u8]) -> bool {
-        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        path.is_empty() || fs::openat2(&self.root.fd, path, flags, Mode::empty(), resolve).is_ok()
     }
 
     /// Records that this layer made `name` in `parent`.

@@ -5,12 +5,13 @@
 
 use super::{target::Whiteouts, tree::Tree};
 use crate::layers::{
-    rooted::{Directory, failed, open_child, open_in, shown},
+    rooted::{Directory, failed, open_child, shown},
     tar::Entry,
 };
 use model::{Error, Result};
 use rustix::{
-    fs::{self, AtFlags, Dir, FileType, Mode, Stat, XattrFlags},
+    fd::OwnedFd,
+    fs::{self, AtFlags, FileType, Mode, Stat, XattrFlags},
     io::Errno,
 };
 use std::rc::Rc;
@@ -51,38 +52,18 @@ impl Tree<'_> {
             Whiteout::Opaque => self.hide_below(parent, &directory),
             Whiteout::Gone(name) => match self.whiteouts {
                 Whiteouts::Delete => self.delete(&directory, name),
-                Whiteouts::Overlay { .. } if self.is_below(parent, name) => self.mark_gone(&directory, name, entry),
-                Whiteouts::Overlay { .. } => self.delete(&directory, name),
+                Whiteouts::Overlay { .. } => self.mark_gone(&directory, name, entry),
             },
         }
     }
 
     fn hide_below(&mut self, path: &[u8], directory: &Rc<Directory>) -> Result<()> {
         self.remove_what_was_there(directory)?;
-        if let Whiteouts::Overlay { .. } = self.whiteouts {
-            // overlayfs does not look for the mark on its root, so what the layers below have there goes one by one.
-            return if path.is_empty() { self.hide_root() } else { self.mark_opaque(directory) };
+        match self.whiteouts {
+            Whiteouts::Delete => Ok(()),
+            Whiteouts::Overlay { .. } if path.is_empty() => self.mark_root_opaque(),
+            Whiteouts::Overlay { user_xattr } => mark_opaque(&directory.fd, user_xattr),
         }
-        Ok(())
-    }
-
-    fn hide_root(&mut self) -> Result<()> {
-        let root = self.directory(b"")?;
-        for lower in &self.lowers {
-            for entry in Dir::read_from(lower).map_err(failed("read lower directory"))? {
-                let entry = entry.map_err(failed("read lower directory"))?;
-                let name = entry.file_name();
-                if matches!(name.to_bytes(), b"." | b"..") {
-                    continue;
-                }
-                match make_whiteout(&root, name.to_bytes()) {
-                    Ok(()) => {}
-                    Err(Errno::EXIST) => self.hide_below_unpacked(&root, name.to_bytes())?,
-                    Err(errno) => return Err(failed("make whiteout")(errno)),
-                }
-            }
-        }
-        Ok(())
     }
 
     fn delete(&mut self, directory: &Directory, name: &[u8]) -> Result<()> {
@@ -97,26 +78,6 @@ impl Tree<'_> {
         }
     }
 
-    /// Whether a layer below may show `name` in the directory `parent`. If not, a whiteout is not only needless:
-    /// overlayfs would list it in a directory that no layer below has.
-    fn is_below(&self, parent: &[u8], name: &[u8]) -> bool {
-        if self.lowers.is_empty() || !self.is_reached_without_links(parent) {
-            return true;
-        }
-        for lower in &self.lowers {
-            let found = match parent {
-                b"" => fs::statat(lower, name, AtFlags::SYMLINK_NOFOLLOW),
-                _ => open_in(lower, parent).and_then(|fd| fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW)),
-            };
-            match found {
-                Ok(stat) => return !self.is_whiteout(&stat),
-                Err(Errno::NOENT) => {}
-                Err(_) => return true,
-            }
-        }
-        false
-    }
-
     fn mark_gone(&mut self, directory: &Directory, name: &[u8], entry: &Entry) -> Result<()> {
         match make_whiteout(directory, name) {
             Err(Errno::EXIST) if self.is_unpacked(directory.id, name) => {
@@ -129,13 +90,14 @@ impl Tree<'_> {
             }
             made => made.map_err(failed("make whiteout"))?,
         }
+        self.mark_pending()?;
         self.change_owner_of(directory, name, entry)
     }
 
     /// If what this layer made at `name` is a directory, it is a new one and shows nothing of one below.
     fn hide_below_unpacked(&self, directory: &Directory, name: &[u8]) -> Result<()> {
         match open_child(directory, name) {
-            Ok(fd) => self.mark_opaque(&Directory::new(fd).map_err(failed("stat"))?),
+            Ok(fd) => self.make_new(&fd),
             Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
             Err(errno) => Err(failed("open directory")(errno)),
         }
@@ -145,28 +107,38 @@ impl Tree<'_> {
     pub(super) fn make_directory_over_whiteout(&self, parent: &Directory, name: &[u8], mode: u32) -> Result<()> {
         fs::unlinkat(&parent.fd, name, AtFlags::empty()).map_err(failed("remove whiteout"))?;
         fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(mode)).map_err(failed("make directory"))?;
-        let fd = open_child(parent, name).map_err(failed("open directory"))?;
-        self.mark_opaque(&Directory::new(fd).map_err(failed("stat"))?)
+        self.make_new(&open_child(parent, name).map_err(failed("open directory"))?)
     }
 
-    fn mark_opaque(&self, directory: &Directory) -> Result<()> {
-        let name = match self.whiteouts {
-            Whiteouts::Overlay { user_xattr: true } => "user.overlay.opaque",
-            Whiteouts::Overlay { user_xattr: false } => "trusted.overlay.opaque",
-            Whiteouts::Delete => return Ok(()),
-        };
-        fs::fsetxattr(&directory.fd, name, b"y", XattrFlags::empty()).map_err(failed("mark directory opaque"))
+    /// Makes `directory` one that has nothing of the one below.
+    fn make_new(&self, directory: &OwnedFd) -> Result<()> {
+        let Whiteouts::Overlay { user_xattr } = self.whiteouts else { return Ok(()) };
+        self.unmark_implied(directory)?;
+        mark_opaque(directory, user_xattr)
     }
 
     /// Whether `stat` is of an overlayfs whiteout, in a tree where those mean something.
-    pub(super) fn is_whiteout(&self, stat: &Stat) -> bool {
-        matches!(self.whiteouts, Whiteouts::Overlay { .. })
-            && FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && stat.st_rdev == 0
+    pub(super) fn means_gone(&self, stat: &Stat) -> bool {
+        matches!(self.whiteouts, Whiteouts::Overlay { .. }) && is_whiteout(stat)
     }
 }
 
-fn make_whiteout(directory: &Directory, name: &[u8]) -> Result<(), Errno> {
+/// The attribute that makes a directory opaque to overlayfs, by the mount option `userxattr`.
+pub(super) fn opaque_mark(user_xattr: bool) -> &'static str {
+    if user_xattr { "user.overlay.opaque" } else { "trusted.overlay.opaque" }
+}
+
+pub(super) fn mark_opaque(directory: &OwnedFd, user_xattr: bool) -> Result<()> {
+    fs::fsetxattr(directory, opaque_mark(user_xattr), b"y", XattrFlags::empty())
+        .map_err(failed("mark directory opaque"))
+}
+
+/// Whether `stat` is of what overlayfs takes for a whiteout.
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+pub(super) fn make_whiteout(directory: &Directory, name: &[u8]) -> Result<(), Errno> {
     fs::mknodat(&directory.fd, name, FileType::CharacterDevice, Mode::empty(), 0)
 }
 

@@ -2,12 +2,12 @@
 
 use crate::layers::{
     apply::{lower_directories, option},
+    reach::{open, reach},
     rooted::Directory,
 };
 use model::{Error, Mount, Result};
-use rustix::fs::{self, CWD, Mode, OFlags};
-use std::path::{Path, PathBuf};
-use sys::mount::{TempMount, read_only};
+use std::path::PathBuf;
+use sys::mount::TempMount;
 
 /// The trees, open.
 #[derive(Debug)]
@@ -33,25 +33,6 @@ impl Roots {
         let upper = reach(upper, &mut mounted)?;
         Ok(Self { lower, upper, changes, _mounted: mounted })
     }
-}
-
-fn reach(mounts: &[Mount], mounted: &mut Vec<TempMount>) -> Result<Directory> {
-    if let [mount] = mounts
-        && matches!(mount.fs_type.as_str(), "bind" | "rbind")
-        && mount.target.is_empty()
-    {
-        return open(Path::new(&mount.source));
-    }
-    let mount = TempMount::new(&read_only(mounts))?;
-    let directory = open(mount.path())?;
-    mounted.push(mount);
-    Ok(directory)
-}
-
-fn open(path: &Path) -> Result<Directory> {
-    fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(Directory::new)
-        .map_err(|errno| Error::io(format!("open {}", path.display()), errno.into()))
 }
 
 /// The upper directory of `upper`, if that is an overlay over exactly what `lower` shows.

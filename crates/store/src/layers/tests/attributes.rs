@@ -123,10 +123,15 @@ fn parents_take_after_those_below() {
     unpack(&base.bytes(), &bind(&lower)).unwrap();
     let top = Archive::new().file("var/lib/new/file", "").bytes();
     unpack(&top, &overlay(Some(&upper), &[&lower])).unwrap();
-    let found = describe(&upper, true);
-    assert_eq!(found["var"], "41777 7:8 1500000000.000000000");
-    assert_eq!(found["var/lib"], "40700 9:9 1500000000.000000000");
-    assert!(found["var/lib/new"].starts_with("40755 0:0"));
+    let apart = scratch.dir("apart");
+    unpack(&top, &overlay_apart(&apart)).unwrap();
+    assert!(reconcile(&apart, &bind(&lower), false).unwrap());
+    for upper in [upper, apart] {
+        let found = describe(&upper, true);
+        assert_eq!(found["var"], "41777 7:8 1500000000.000000000");
+        assert_eq!(found["var/lib"], "40700 9:9 1500000000.000000000");
+        assert!(found["var/lib/new"].starts_with("40755 0:0"));
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Layers end to end, as root: real files, real overlays, other programs' archives.
 
+mod apart;
 mod attributes;
 mod differences;
 mod hostile;
@@ -7,7 +8,7 @@ mod programs;
 mod whiteouts;
 
 use super::{
-    Applied, ApplyOptions, DiffOptions, TAR, Written, apply, diff,
+    Applied, ApplyOptions, DiffOptions, TAR, Written, apply, diff, reconcile,
     tar::{Kind, Member, Writer, Xattr},
     xattr,
 };
@@ -97,6 +98,21 @@ fn overlay(upper: Option<&Path>, lowers: &[&Path]) -> Vec<Mount> {
     let lowers: Vec<_> = lowers.iter().map(|lower| lower.to_str().unwrap()).collect();
     options.push(format!("lowerdir={}", lowers.join(":")));
     vec![Mount { fs_type: "overlay".into(), source: "overlay".into(), target: String::new(), options }]
+}
+
+/// What stands for an overlay over layers that are not there yet, as clients name it.
+fn overlay_apart(upper: &Path) -> Vec<Mount> {
+    let options = vec!["rw".into(), format!("upperdir={}", upper.display())];
+    vec![Mount { fs_type: "overlay".into(), source: "overlay".into(), target: String::new(), options }]
+}
+
+/// What `lowers` (topmost first) show.
+fn layers_of(lowers: &[PathBuf]) -> Vec<Mount> {
+    match lowers {
+        [] => Vec::new(),
+        [only] => bind(only),
+        _ => overlay(None, &lowers.iter().map(PathBuf::as_path).collect::<Vec<_>>()),
+    }
 }
 
 fn unpack(archive: &[u8], mounts: &[Mount]) -> Result<Applied, Error> {

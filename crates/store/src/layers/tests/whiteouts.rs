@@ -3,24 +3,34 @@
 use super::*;
 use sys::mount::TempMount;
 
-/// Unpacks `layers` into one directory and as the layers of an overlay, and returns the tree both show.
+/// Unpacks `layers` into one directory, as the layers of an overlay one after the other, and as the same apart from
+/// each other. Returns the tree that all of them show.
 fn both(layers: &[Vec<u8>]) -> BTreeMap<String, String> {
     let scratch = Scratch::new();
     let plain = scratch.dir("plain");
-    let mut lowers: Vec<PathBuf> = Vec::new();
+    let (mut stacked, mut apart): (Vec<PathBuf>, Vec<PathBuf>) = Default::default();
     for (index, layer) in layers.iter().enumerate() {
         unpack(layer, &bind(&plain)).unwrap();
-        let upper = scratch.dir(&format!("layer{index}"));
-        let below: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
+        let upper = scratch.dir(&format!("stacked{index}"));
+        let below: Vec<&Path> = stacked.iter().map(PathBuf::as_path).collect();
         let mounts = if below.is_empty() { bind(&upper) } else { overlay(Some(&upper), &below) };
         unpack(layer, &mounts).unwrap();
-        lowers.insert(0, upper);
+        stacked.insert(0, upper);
+        let upper = scratch.dir(&format!("apart{index}"));
+        unpack(layer, &if apart.is_empty() { bind(&upper) } else { overlay_apart(&upper) }).unwrap();
+        apart.insert(0, upper);
     }
-    let below: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
-    let mounted = TempMount::new(&overlay(None, &below)).unwrap();
-    let shown = describe(mounted.path(), false);
-    assert_eq!(shown, describe(&plain, false), "left: overlay, right: plain directory");
-    shown
+    for index in (0..apart.len()).rev() {
+        reconcile(&apart[index], &layers_of(&apart[index + 1..]), false).unwrap();
+        assert!(!reconcile(&apart[index], &[], false).unwrap(), "nothing is left to do");
+    }
+    let shown = [&stacked, &apart].map(|layers| {
+        let layers: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
+        describe(TempMount::new(&overlay(None, &layers)).unwrap().path(), false)
+    });
+    assert_eq!(shown[0], describe(&plain, false), "left: overlay, right: plain directory");
+    assert_eq!(shown[1], shown[0], "left: overlay of layers unpacked apart, right: overlay");
+    shown[1].clone()
 }
 
 fn names(tree: &BTreeMap<String, String>) -> Vec<&str> {
