@@ -1,12 +1,13 @@
 //! One HTTP client a host, with bounds on everything a peer may draw out.
 
 use crate::{
-    hosts::{Host, is_loopback},
+    hosts::Host,
     observer::{Names, Observed},
+    proxy::Proxies,
 };
 use bytes::{Bytes, BytesMut};
 use model::{Error, Kind, Result};
-use reqwest::{Certificate, Identity, Response, StatusCode, redirect::Policy};
+use reqwest::{Certificate, ClientBuilder, Identity, Proxy, Response, StatusCode, redirect::Policy};
 use std::{fs, path::Path, time::Duration};
 
 /// Bounds of a peer's patience and ours.
@@ -46,22 +47,10 @@ pub fn install_crypto() {
 /// A client for `host`. Redirects are not followed by it: [`crate::registry`] does, and keeps credentials home.
 pub(crate) fn client(host: &Host, limits: &Limits, observed: &Observed) -> Result<reqwest::Client> {
     install_crypto();
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("containerd/2.1.0+containerd-rs-", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .dns_resolver(Names(observed.clone()))
-        .connect_timeout(host.dial_timeout.unwrap_or(limits.connect))
-        .read_timeout(limits.progress)
-        .pool_max_idle_per_host(8)
-        .http2_adaptive_window(true)
-        .tls_danger_accept_invalid_certs(host.tls.skip_verify);
-    if is_loopback(&host.authority) {
-        // As in Go: no proxy is asked about what is on this machine.
-        builder = builder.no_proxy();
-    }
+    let (mut authorities, mut identity) = (Vec::new(), None);
     for path in &host.tls.authorities {
         let bad = |error| Error::invalid_argument(format!("load CA certificate {}", path.display())).caused_by(error);
-        builder = builder.tls_certs_merge(Certificate::from_pem_bundle(&read(path)?).map_err(bad)?);
+        authorities.extend(Certificate::from_pem_bundle(&read(path)?).map_err(bad)?);
     }
     if let [(certificate, key), rest @ ..] = host.tls.client.as_slice() {
         if !rest.is_empty() {
@@ -72,12 +61,43 @@ pub(crate) fn client(host: &Host, limits: &Limits, observed: &Observed) -> Resul
             pem.extend_from_slice(b"\n");
             pem.extend(read(key)?);
         }
-        let identity = Identity::from_pem(&pem).map_err(|error| {
+        identity = Some(Identity::from_pem(&pem).map_err(|error| {
             Error::invalid_argument(format!("load client certificate {}", certificate.display())).caused_by(error)
-        })?;
-        builder = builder.identity(identity);
+        })?);
     }
-    builder.build().map_err(|error| Error::invalid_argument(format!("set up a client for {host}")).caused_by(error))
+    let build = |exclusive: bool| {
+        let mut builder = base(host, limits, observed);
+        builder = match exclusive {
+            true => builder.tls_certs_only(authorities.clone()),
+            false => builder.tls_certs_merge(authorities.clone()),
+        };
+        if let Some(identity) = &identity {
+            builder = builder.identity(identity.clone());
+        }
+        builder.build()
+    };
+    build(host.tls.exclusive)
+        .or_else(|error| {
+            // A system without authorities: plain HTTP needs none, and over TLS nobody is trusted.
+            tracing::debug!(%host, ?error, "trying without the system's authorities");
+            build(true)
+        })
+        .map_err(|error| Error::invalid_argument(format!("set up a client for {host}")).caused_by(error))
+}
+
+/// All but whom it trusts and who we are.
+fn base(host: &Host, limits: &Limits, observed: &Observed) -> ClientBuilder {
+    let proxies = Proxies::of_environment();
+    reqwest::Client::builder()
+        .user_agent(concat!("containerd/2.1.0+containerd-rs-", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .proxy(Proxy::custom(move |url| proxies.of(url)))
+        .dns_resolver(Names(observed.clone()))
+        .connect_timeout(host.dial_timeout.unwrap_or(limits.connect))
+        .read_timeout(limits.progress)
+        .pool_max_idle_per_host(8)
+        .http2_adaptive_window(true)
+        .tls_danger_accept_invalid_certs(host.tls.skip_verify)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -8,6 +8,7 @@ mod auth;
 mod hosts;
 mod http;
 mod observer;
+mod proxy;
 mod reference;
 mod registry;
 

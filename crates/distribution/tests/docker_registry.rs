@@ -7,8 +7,8 @@ use bytes::Bytes;
 use distribution::{Blob, Credential, Fixed, Hosts, Mounted, Repository};
 use model::{Algorithm, Digest, Kind};
 use sha2::{Digest as _, Sha256};
-use std::{fs, process::Command, sync::Arc};
-use support::{Registry, hosts_toml, repository, repository_as};
+use std::{fs, sync::Arc};
+use support::{Registry, certificates, hosts_toml, repository, repository_as};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -110,19 +110,6 @@ async fn a_password_is_shown_where_it_is_asked_for() {
         let refused = repository_as(&registry.address, "app", &Hosts::default(), credentials);
         assert_eq!(refused.resolve("v1").await.unwrap_err().kind(), Kind::Unauthenticated);
     }
-}
-
-/// A certificate authority, and a certificate of 127.0.0.1 and one of a client signed by it.
-fn certificates(dir: &std::path::Path) {
-    let script = r#"
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem
-        for name in server client; do
-            openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
-            printf 'subjectAltName=IP:127.0.0.1\n' > ext
-            openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $name.pem
-        done"#;
-    let output = Command::new("sh").args(["-ec", script]).current_dir(dir).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test]

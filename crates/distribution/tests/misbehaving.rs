@@ -175,6 +175,20 @@ async fn a_mirror_is_told_which_registry_is_meant() {
 }
 
 #[tokio::test]
+async fn a_server_elsewhere_is_told_which_registry_is_meant_and_the_registry_is_not() {
+    let server = Server::start(|_, _| reply("200 OK", &[("content-type", MANIFEST)], b"{}"));
+    let config = tempfile::tempdir().unwrap();
+    let hosts = hosts_toml(config.path(), "_default", &format!("server = \"http://{}\"", server.address));
+    repository_as("quay.example", "app", &hosts, Arc::new(Anonymous)).manifest("v1").await.unwrap();
+    let text = format!("[host.\"http://{}\"]", server.address);
+    let hosts = hosts_toml(config.path(), &server.address, &text);
+    repository_as(&server.address, "app", &hosts, Arc::new(Anonymous)).manifest("v1").await.unwrap();
+    let asked = server.heads.lock().unwrap().clone();
+    assert!(asked[0].starts_with("GET /v2/app/manifests/v1?ns=quay.example "), "{}", asked[0]);
+    assert!(asked[1].starts_with("GET /v2/app/manifests/v1 "), "{}", asked[1]);
+}
+
+#[tokio::test]
 async fn tags_come_in_pages() {
     let server = Server::start(|head, _| {
         if head.contains("last=b") {

@@ -135,6 +135,7 @@ impl RegistryFlags {
             default_scheme: self.plain_http.then(|| "http".to_owned()),
             default_tls: Tls {
                 authorities: self.tlscacert.clone().into_iter().collect(),
+                exclusive: self.tlscacert.is_some(),
                 client,
                 skip_verify: self.skip_verify,
             },

@@ -4,15 +4,14 @@ use super::Tls;
 use model::{Error, Result};
 use std::{ffi::OsStr, fs, path::Path};
 
-/// The certificates in `dir`, in the order of their names.
-pub(super) fn load(dir: &Path) -> Result<Tls> {
+/// Adds the certificates in `dir` to `tls`, in the order of their names.
+pub(super) fn add(dir: &Path, tls: &mut Tls) -> Result<()> {
     let read = |error| Error::io(format!("read {}", dir.display()), error);
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).map_err(read)? {
         files.push(entry.map_err(read)?.path());
     }
     files.sort();
-    let mut tls = Tls::default();
     for file in files {
         match file.extension().and_then(OsStr::to_str) {
             Some("crt") => tls.authorities.push(file),
@@ -23,7 +22,7 @@ pub(super) fn load(dir: &Path) -> Result<Tls> {
             _ => {}
         }
     }
-    Ok(tls)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -36,7 +35,8 @@ mod tests {
         for name in ["ca.crt", "a.cert", "a.key", "b.cert", "readme"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
-        let tls = load(dir.path()).unwrap();
+        let mut tls = Tls::default();
+        add(dir.path(), &mut tls).unwrap();
         assert_eq!(tls.authorities, [dir.path().join("ca.crt")]);
         assert_eq!(
             tls.client,

@@ -1,6 +1,6 @@
 //! `hosts.toml`: the server and its mirrors, in the order they are written.
 
-use super::{Capabilities, Host, Tls, certs};
+use super::{Capabilities, Host, Hosts, certs};
 use model::{Error, Result};
 use std::{
     fs, io,
@@ -12,8 +12,8 @@ use toml_edit::{DocumentMut, Item, TableLike, Value};
 /// Keys that a host may have.
 const KEYS: &[&str] = &["capabilities", "ca", "client", "skip_verify", "header", "override_path", "dial_timeout"];
 
-/// The hosts that the folder `dir` configures for `registry`.
-pub(super) fn load(dir: &Path, registry: &str, default_scheme: Option<&str>) -> Result<Vec<Host>> {
+/// The hosts that the folder `dir` configures for `registry`, beginning with what `defaults` says.
+pub(super) fn load(dir: &Path, registry: &str, defaults: &Hosts) -> Result<Vec<Host>> {
     let path = dir.join("hosts.toml");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -21,18 +21,15 @@ pub(super) fn load(dir: &Path, registry: &str, default_scheme: Option<&str>) -> 
         Err(error) => return Err(Error::io(format!("read {}", path.display()), error)),
     };
     if text.trim().is_empty() {
-        let mut host = Host::of_registry(registry, default_scheme);
-        let tls = certs::load(dir)?;
-        if tls.is_configured() {
-            host.tls = tls;
-        }
+        let mut host = defaults.own_host(registry);
+        certs::add(dir, &mut host.tls)?;
         return Ok(vec![host]);
     }
-    parse(&text, dir, registry, default_scheme)
+    parse(&text, dir, registry, defaults)
         .map_err(|error| error.context(format!("{}: configuration of registry {registry}", path.display())))
 }
 
-fn parse(text: &str, dir: &Path, registry: &str, default_scheme: Option<&str>) -> Result<Vec<Host>> {
+fn parse(text: &str, dir: &Path, registry: &str, defaults: &Hosts) -> Result<Vec<Host>> {
     let document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| Error::invalid_argument("not TOML").caused_by(error))?;
     let root = document.as_table();
@@ -43,14 +40,14 @@ fn parse(text: &str, dir: &Path, registry: &str, default_scheme: Option<&str>) -
         for (url, item) in mirrors.iter() {
             let table = item.as_table_like().ok_or_else(|| invalid(&format!("host.{url:?}"), "a table"))?;
             note_unknown(table, &[], registry);
-            let mut host = parse_host(Some(url), table, dir, registry, default_scheme)
+            let mut host = parse_host(Some(url), table, dir, registry, defaults)
                 .map_err(|error| error.context(format!("host {url:?}")))?;
             host.mirror = true;
             hosts.push(host);
         }
     }
     let server = root.get("server").map(|item| string(item, "server")).transpose()?;
-    hosts.push(parse_host(server, root, dir, registry, default_scheme)?);
+    hosts.push(parse_host(server, root, dir, registry, defaults)?);
     Ok(hosts)
 }
 
@@ -62,34 +59,22 @@ fn note_unknown(table: &dyn TableLike, also: &[&str], registry: &str) {
     }
 }
 
-fn parse_host(
-    url: Option<&str>,
-    table: &dyn TableLike,
-    dir: &Path,
-    registry: &str,
-    default_scheme: Option<&str>,
-) -> Result<Host> {
+fn parse_host(url: Option<&str>, table: &dyn TableLike, dir: &Path, registry: &str, defaults: &Hosts) -> Result<Host> {
     let override_path = match table.get("override_path") {
         Some(item) => item.as_bool().ok_or_else(|| invalid("override_path", "a boolean"))?,
         None => false,
     };
     let mut host = match url.filter(|url| !url.is_empty()) {
-        Some(url) => at_url(url, override_path)?,
-        None => Host::of_registry(registry, default_scheme),
+        Some(url) => at_url(url, override_path, defaults)?,
+        None => defaults.own_host(registry),
     };
     if let Some(item) = table.get("capabilities") {
         host.capabilities = capabilities(item)?;
     }
-    let tls = Tls {
-        authorities: authorities(table.get("ca"), dir)?,
-        client: client(table.get("client"), dir)?,
-        skip_verify: match table.get("skip_verify") {
-            Some(item) => item.as_bool().ok_or_else(|| invalid("skip_verify", "a boolean"))?,
-            None => false,
-        },
-    };
-    if tls.is_configured() || table.get("skip_verify").is_some() {
-        host.tls = tls;
+    host.tls.authorities.extend(authorities(table.get("ca"), dir)?);
+    host.tls.client.extend(client(table.get("client"), dir)?);
+    if let Some(item) = table.get("skip_verify") {
+        host.tls.skip_verify = item.as_bool().ok_or_else(|| invalid("skip_verify", "a boolean"))?;
     }
     if let Some(item) = table.get("header") {
         host.headers = headers(item)?;
@@ -100,13 +85,13 @@ fn parse_host(
     Ok(host)
 }
 
-fn at_url(text: &str, override_path: bool) -> Result<Host> {
+fn at_url(text: &str, override_path: bool, defaults: &Hosts) -> Result<Host> {
     let with_scheme = if text.starts_with("http") { text.to_owned() } else { format!("https://{text}") };
     let url = url::Url::parse(&with_scheme)
         .map_err(|error| Error::invalid_argument(format!("server {text:?} is not a URL")).caused_by(error))?;
     let name = url.host_str().ok_or_else(|| Error::invalid_argument(format!("server {text:?} names no host")))?;
     let authority = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
-    let mut host = Host::new(url.scheme(), authority);
+    let mut host = defaults.host(url.scheme(), &authority);
     let path = url.path().trim_end_matches('/');
     host.path = if override_path || path.ends_with("/v2") { path.to_owned() } else { format!("{path}/v2") };
     Ok(host)
@@ -220,7 +205,7 @@ mod tests {
     use super::*;
 
     fn hosts(text: &str) -> Result<Vec<Host>> {
-        parse(text, Path::new("/etc/hosts.d"), "example.org", None)
+        parse(text, Path::new("/etc/hosts.d"), "example.org", &Hosts::default())
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::{
     time::Duration,
 };
 
+/// The one registry that is not where its name says.
+const DOCKER: &str = "docker.io";
+
 /// What a host may be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -34,8 +37,10 @@ impl Capabilities {
 /// How the other side proves itself, and we ourselves to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// Files of authorities trusted beside the system's.
+    /// Files of authorities that are trusted.
     pub authorities: Vec<PathBuf>,
+    /// Whether they are trusted in place of the system's, not beside them.
+    pub exclusive: bool,
     /// Files of our certificate and, unless it is in the same file, its key.
     pub client: Vec<(PathBuf, Option<PathBuf>)>,
     /// Whether the other side's certificate is not checked at all.
@@ -66,7 +71,7 @@ pub struct Host {
     pub headers: Vec<(String, String)>,
     /// Longest that a connection may take.
     pub dial_timeout: Option<Duration>,
-    /// Whether this is a mirror: it is told with `?ns=` which registry is meant.
+    /// Whether this is a mirror (`[host]`), not the `server`.
     pub mirror: bool,
     /// Whether plain HTTP is tried when the TLS handshake fails.
     pub http_fallback: bool,
@@ -88,19 +93,9 @@ impl Host {
         }
     }
 
-    /// The registry's own host, where nothing is configured.
-    fn of_registry(registry: &str, default_scheme: Option<&str>) -> Self {
-        if registry == "docker.io" {
-            return Self::new("https", "registry-1.docker.io");
-        }
-        let port = port_of(registry);
-        let mut host = Self::new(default_scheme.unwrap_or("https"), registry);
-        if is_loopback(registry) && default_scheme.is_none() {
-            // A registry on this machine rarely has a certificate; TLS is tried, HTTP is the fallback.
-            host.tls.skip_verify = port != Some("80");
-            host.scheme = if matches!(port, None | Some("443")) { "https" } else { "http" }.into();
-        }
-        host
+    /// Whether this is where `registry` itself is. Any other host serves it for it, and is told so with `?ns=`.
+    pub(crate) fn is_of(&self, registry: &str) -> bool {
+        self.authority.eq_ignore_ascii_case(own_authority(registry))
     }
 
     /// Where the scheme was guessed or TLS was configured for an HTTP host, TLS goes first.
@@ -126,7 +121,7 @@ pub struct Hosts {
     pub dirs: Vec<PathBuf>,
     /// Scheme of hosts that are not configured: `https` unless said otherwise.
     pub default_scheme: Option<String>,
-    /// For every host that is not configured.
+    /// For every host; a file adds to it, and may say otherwise of `skip_verify`.
     pub default_tls: Tls,
     /// Sent with every request to any host.
     pub headers: Vec<(String, String)>,
@@ -139,28 +134,36 @@ impl Hosts {
     /// `InvalidArgument` with file and key for a configuration that cannot be understood: a mirror that is silently
     /// passed over is worse than a refused pull.
     pub fn of(&self, registry: &str) -> Result<Vec<Host>> {
-        let mut hosts = self.configured(registry)?;
-        for host in &mut hosts {
-            host.headers.splice(0..0, self.headers.iter().cloned());
-        }
-        Ok(hosts)
-    }
-
-    fn configured(&self, registry: &str) -> Result<Vec<Host>> {
         if registry.is_empty() || registry.contains('/') || registry.starts_with('.') {
             return Err(Error::invalid_argument(format!("registry {registry:?}: not a host name")));
         }
-        for dir in self.dirs.iter().flat_map(|dir| folders(dir, registry)) {
-            if dir.is_dir() {
-                let hosts = file::load(&dir, registry, self.default_scheme.as_deref())?;
-                return Ok(hosts.into_iter().map(Host::with_fallback).collect());
-            }
+        let mut hosts = match self.folder_of(registry) {
+            Some(folder) => file::load(&folder, registry, self)?,
+            None => vec![self.own_host(registry)],
+        };
+        for host in &mut hosts {
+            host.headers.splice(0..0, self.headers.iter().cloned());
         }
-        let mut host = Host::of_registry(registry, self.default_scheme.as_deref());
-        if self.default_tls.is_configured() {
-            host.tls = self.default_tls.clone();
+        Ok(hosts.into_iter().map(Host::with_fallback).collect())
+    }
+
+    /// A host before its configuration.
+    fn host(&self, scheme: &str, authority: &str) -> Host {
+        Host { tls: self.default_tls.clone(), ..Host::new(scheme, authority) }
+    }
+
+    /// The registry's own host, before its configuration.
+    fn own_host(&self, registry: &str) -> Host {
+        let mut host = self.host(self.default_scheme.as_deref().unwrap_or("https"), own_authority(registry));
+        if registry == DOCKER {
+            host.scheme = "https".into();
+        } else if is_loopback(registry) && self.default_scheme.is_none() {
+            // A registry on this machine rarely has a certificate; TLS is tried, HTTP is the fallback.
+            let port = port_of(registry);
+            host.tls.skip_verify |= port != Some("80");
+            host.scheme = if matches!(port, None | Some("443")) { "https" } else { "http" }.into();
         }
-        Ok(vec![host.with_fallback()])
+        host
     }
 
     /// The folder that configures `registry`, if there is one.
@@ -180,12 +183,17 @@ fn folders(root: &Path, registry: &str) -> Vec<PathBuf> {
     folders
 }
 
+/// Where `registry` is.
+fn own_authority(registry: &str) -> &str {
+    if registry == DOCKER { "registry-1.docker.io" } else { registry }
+}
+
 fn port_of(authority: &str) -> Option<&str> {
     let (_, port) = authority.rsplit_once(':')?;
     port.bytes().all(|byte| byte.is_ascii_digit()).then_some(port)
 }
 
-pub(crate) fn is_loopback(authority: &str) -> bool {
+fn is_loopback(authority: &str) -> bool {
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
@@ -221,6 +229,57 @@ mod tests {
                 (url, fallback, skip),
                 "{registry}"
             );
+        }
+    }
+
+    #[test]
+    fn only_another_host_than_the_registrys_own_is_told_which_is_meant() {
+        for (registry, authority, own) in [
+            ("quay.io", "quay.io", true),
+            ("quay.io", "cache.internal", false),
+            ("quay.io:5000", "quay.io", false),
+            ("docker.io", "registry-1.docker.io", true),
+            ("quay.io", "registry-1.docker.io", false),
+        ] {
+            assert_eq!(Host::new("https", authority).is_of(registry), own, "{registry} at {authority}");
+        }
+    }
+
+    #[test]
+    fn default_tls_is_for_configured_hosts_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let default_tls = Tls {
+            authorities: vec!["/flag/ca".into()],
+            exclusive: true,
+            client: vec![("/flag/cert".into(), None)],
+            skip_verify: true,
+        };
+        let hosts = Hosts { dirs: vec![dir.path().to_owned()], default_tls: default_tls.clone(), ..Hosts::default() };
+        let folder = dir.path().join("_default");
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(hosts.of("r.example").unwrap()[0].tls, default_tls, "docker's layout");
+        let text = "[host.\"https://mirror.example\"]\nca = \"ca\"\nclient = \"cert\"\nskip_verify = false";
+        std::fs::write(folder.join("hosts.toml"), text).unwrap();
+        let found = hosts.of("r.example").unwrap();
+        assert_eq!(found[1].tls, default_tls);
+        let tls = &found[0].tls;
+        assert_eq!(tls.authorities, ["/flag/ca".into(), folder.join("ca")]);
+        assert_eq!(tls.client.len(), 2);
+        assert!(tls.exclusive && !tls.skip_verify);
+    }
+
+    #[test]
+    fn certificates_do_not_make_a_registry_on_this_machine_prove_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let default_tls = Tls { client: vec![("/cert".into(), None)], ..Tls::default() };
+        let hosts = Hosts { dirs: vec![dir.path().to_owned()], default_tls, ..Hosts::default() };
+        for folder in [false, true] {
+            if folder {
+                std::fs::create_dir(dir.path().join("localhost:5000")).unwrap();
+                std::fs::write(dir.path().join("localhost:5000/ca.crt"), "").unwrap();
+            }
+            let found = hosts.of("localhost:5000").unwrap();
+            assert_eq!((found[0].tls.skip_verify, found[0].tls.authorities.len()), (true, usize::from(folder)));
         }
     }
 

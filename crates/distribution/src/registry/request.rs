@@ -73,10 +73,10 @@ impl Request {
 }
 
 impl Repository {
-    /// The URL of `path` in this repository at `endpoint`; a mirror is told which registry is meant.
+    /// The URL of `path` in this repository at `endpoint`; another host than the registry's is told which is meant.
     pub(super) fn url(&self, endpoint: &Endpoint, path: &str) -> String {
         let url = endpoint.url(&format!("{}/{path}", self.name));
-        if endpoint.host.mirror {
+        if !endpoint.host.is_of(&self.registry) {
             let separator = if url.contains('?') { '&' } else { '?' };
             return format!("{url}{separator}ns={}", self.registry);
         }
