@@ -3,7 +3,7 @@
 
 mod support;
 
-use distribution::{Anonymous, Blob, Credential, Credentials, Fixed, Hosts};
+use distribution::{Anonymous, Blob, Body, Credential, Credentials, Fixed, Hosts};
 use model::{Algorithm, Digest, Kind};
 use sha2::{Digest as _, Sha256};
 use std::sync::{
@@ -27,7 +27,10 @@ fn asked_from(head: &str) -> usize {
 
 async fn read(address: &str, bytes: &[u8]) -> model::Result<Vec<u8>> {
     let repository = repository(address, "app");
-    let mut body = repository.blob(Blob::whole(digest(bytes), bytes.len() as u64)).await?;
+    all(repository.blob(Blob::whole(digest(bytes), bytes.len() as u64)).await?).await
+}
+
+async fn all(mut body: Body<'_>) -> model::Result<Vec<u8>> {
     let mut found = Vec::new();
     while let Some(chunk) = body.chunk().await? {
         found.extend_from_slice(&chunk);
@@ -188,6 +191,70 @@ async fn a_server_elsewhere_is_told_which_registry_is_meant_and_the_registry_is_
     assert!(asked[1].starts_with("GET /v2/app/manifests/v1 "), "{}", asked[1]);
 }
 
+/// A repository of r.example, which is at `registry`, with a mirror.
+fn mirrored(mirror: &str, registry: &str) -> distribution::Repository {
+    let config = tempfile::tempdir().unwrap();
+    let text = format!("server = \"http://{registry}\"\n[host.\"http://{mirror}\"]");
+    let hosts = hosts_toml(config.path(), "r.example", &text);
+    repository_as("r.example", "app", &hosts, Arc::new(Anonymous))
+}
+
+#[tokio::test]
+async fn a_body_of_which_nothing_comes_is_asked_for_at_the_next_host() {
+    let bytes = vec![7; 1000];
+    let mirror = Server::start(|_, _| reply_claiming("200 OK", &[], b"", 1000));
+    let served = bytes.clone();
+    let registry = Server::start(move |_, _| reply("200 OK", &[], &served));
+    let here = mirrored(&mirror.address, &registry.address);
+    let blob = Blob::whole(digest(&bytes), 1000);
+    assert!(all(here.blob(blob.clone()).await.unwrap()).await.unwrap() == bytes);
+    assert_eq!((mirror.count(), registry.count()), (1, 1));
+    // The same of a URL that the descriptor has.
+    let urls = vec![format!("http://{}/layer", mirror.address)];
+    let here = repository(&registry.address, "app");
+    assert!(all(here.blob(Blob { urls, ..blob }).await.unwrap()).await.unwrap() == bytes);
+    assert_eq!((mirror.count(), registry.count()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_signed_url_is_not_shown_with_its_signature() {
+    let server = Server::start(|head, _| match head.contains("/signed") {
+        true => reply("403 Forbidden", &[], b""),
+        false => reply("404 Not Found", &[], b""),
+    });
+    for url in [format!("http://{}/signed?signature=secret", server.address), "not a url?signature=secret".into()] {
+        let blob = Blob { urls: vec![url], ..Blob::whole(digest(b"x"), 1) };
+        let error = repository(&server.address, "app").blob(blob).await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_that_lacks_it_does_not_hide_what_the_registry_says() {
+    let absent = Server::start(|_, _| reply("404 Not Found", &[], b""));
+    for (status, kind) in [
+        ("401 Unauthorized", Kind::Unauthenticated),
+        ("403 Forbidden", Kind::PermissionDenied),
+        ("429 Too Many Requests", Kind::Unavailable),
+        ("503 Service Unavailable", Kind::Unavailable),
+    ] {
+        let registry = Server::start(move |_, _| reply(status, &[("retry-after", "0")], b""));
+        let here = mirrored(&absent.address, &registry.address);
+        assert_eq!(here.resolve("v1").await.unwrap_err().kind(), kind, "{status}");
+        assert_eq!(here.manifest("v1").await.unwrap_err().kind(), kind, "{status}");
+        assert_eq!(here.blob(Blob::whole(digest(b"x"), 1)).await.unwrap_err().kind(), kind, "{status}");
+        assert_eq!(here.blob_size(&digest(b"x"), None).await.unwrap_err().kind(), kind, "{status}");
+        assert_eq!(here.referrers(&digest(b"x")).await.unwrap_err().kind(), kind, "{status}");
+    }
+    // Nor does a mirror that is not there hide that the registry lacks it.
+    let here = mirrored("127.0.0.1:1", &absent.address);
+    assert_eq!(here.resolve("v1").await.unwrap_err().kind(), Kind::NotFound);
+    // A mirror that refuses us is told of.
+    let refusing = Server::start(|_, _| reply("403 Forbidden", &[], b""));
+    let here = mirrored(&refusing.address, "127.0.0.1:1");
+    assert_eq!(here.resolve("v1").await.unwrap_err().kind(), Kind::PermissionDenied);
+}
+
 #[tokio::test]
 async fn tags_come_in_pages() {
     let server = Server::start(|head, _| {
@@ -198,6 +265,83 @@ async fn tags_come_in_pages() {
         reply("200 OK", &[("link", next)], b"{\"name\": \"app\", \"tags\": [\"a\", \"b\"]}")
     });
     assert_eq!(repository(&server.address, "app").tags().await.unwrap(), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_list_is_bounded() {
+    let server = Server::start(|_, before| {
+        let next = format!("</v2/app/tags/list?n=1000&last={before}>; rel=\"next\"");
+        let page = serde_json::json!({"tags": vec!["t".repeat(100); 1000]}).to_string();
+        reply("200 OK", &[("link", &next)], page.as_bytes())
+    });
+    let error = repository(&server.address, "app").tags().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");
+    assert!(server.count() < 20, "{} pages", server.count());
+}
+
+#[tokio::test]
+async fn referrers_come_in_pages() {
+    let page = |names: [&str; 2]| {
+        let manifests = names.map(|name| serde_json::json!({"digest": name}));
+        serde_json::json!({"schemaVersion": 2, "mediaType": "index", "manifests": manifests}).to_string()
+    };
+    let server = Server::start(move |head, _| {
+        let next = [("link", "</v2/app/referrers/sha256:x?last=b>; rel=\"next\"")];
+        match head.contains("last=b") {
+            true => reply("200 OK", &[], page(["c", "d"]).as_bytes()),
+            false => reply("200 OK", &next, page(["a", "b"]).as_bytes()),
+        }
+    });
+    let found = repository(&server.address, "app").referrers(&digest(b"subject")).await.unwrap().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+    let digests: Vec<_> = found["manifests"].as_array().unwrap().iter().map(|each| &each["digest"]).collect();
+    assert_eq!(digests, ["a", "b", "c", "d"]);
+    assert_eq!((&found["schemaVersion"], &found["mediaType"]), (&2.into(), &"index".into()));
+}
+
+#[tokio::test]
+async fn referrers_are_none_only_where_the_registry_says_so() {
+    let index = b"{\"schemaVersion\": 2, \"manifests\": []}";
+    let server = |status: &'static str, tag: bool| {
+        Server::start(move |head, _| match head.contains("/referrers/") {
+            true => reply(status, &[("retry-after", "0")], b""),
+            false if tag => reply("200 OK", &[], index),
+            false => reply("404 Not Found", &[], b""),
+        })
+    };
+    let subject = digest(b"subject");
+    for (status, kind) in [
+        ("404 Not Found", None),
+        ("405 Method Not Allowed", None),
+        ("403 Forbidden", Some(Kind::PermissionDenied)),
+        ("503 Service Unavailable", Some(Kind::Unavailable)),
+    ] {
+        let (without, with) = (server(status, false), server(status, true));
+        let found = repository(&without.address, "app").referrers(&subject).await;
+        assert_eq!(found.as_ref().map_or_else(|error| Some(error.kind()), |_| None), kind, "{status}: {found:?}");
+        assert_eq!(found.unwrap_or_default(), None);
+        let found = repository(&with.address, "app").referrers(&subject).await.unwrap();
+        assert_eq!(found.unwrap(), &index[..], "{status}");
+    }
+    // A mirror that is not there is passed over.
+    let knowing = Server::start(|_, _| reply("200 OK", &[], index));
+    let found = mirrored("127.0.0.1:1", &knowing.address).referrers(&subject).await.unwrap();
+    assert_eq!(found.unwrap(), &index[..]);
+}
+
+#[tokio::test]
+async fn the_tag_in_place_of_referrers_is_cut_and_asked_for_where_tags_are() {
+    let subject = Digest::from_hash(Algorithm::Sha512, &[0xab; 64]).unwrap();
+    let server = Server::start(|head, _| match head.contains(&format!("/manifests/sha512-{} ", "ab".repeat(32))) {
+        true => reply("200 OK", &[], b"{}"),
+        false => reply("404 Not Found", &[], b""),
+    });
+    let config = tempfile::tempdir().unwrap();
+    let text = format!("server = \"http://{}\"\ncapabilities = [\"resolve\"]", server.address);
+    let hosts = hosts_toml(config.path(), &server.address, &text);
+    let here = repository_as(&server.address, "app", &hosts, Arc::new(Anonymous));
+    assert_eq!(here.referrers(&subject).await.unwrap().unwrap(), &b"{}"[..]);
+    assert_eq!(server.count(), 1);
 }
 
 #[tokio::test]

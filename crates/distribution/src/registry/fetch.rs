@@ -2,8 +2,9 @@
 
 use super::{
     Endpoint, Repository,
-    request::{REDIRECTS, Request, refused},
+    request::{BACK_OFF, REDIRECTS, Request, refused, shown},
     resolve::header,
+    telling,
 };
 use crate::{
     hosts::Host,
@@ -43,8 +44,8 @@ impl Blob {
 
 /// The bytes of a blob from its offset, in the order they are.
 ///
-/// A body that breaks is asked for again from where it broke, at the next host if need be, as long as every attempt
-/// brings something.
+/// A body that breaks is asked for again from where it broke, as long as attempts bring something; after one that
+/// brought nothing at the next source.
 #[derive(Debug)]
 pub struct Body<'a> {
     repository: &'a Repository,
@@ -55,14 +56,15 @@ pub struct Body<'a> {
     /// Bytes brought by the attempt under way.
     brought: u64,
     failures: u32,
-    host: usize,
+    /// Who is asked next: one of the blob's URLs, else one of the hosts.
+    source: usize,
 }
 
 impl Repository {
     /// Opens `blob`. The first host that has it serves it.
     ///
     /// # Errors
-    /// `NotFound` if no host has it; otherwise the first host's own error.
+    /// `NotFound` if no host has it; otherwise what the most telling host says.
     pub async fn blob(&self, blob: Blob) -> Result<Body<'_>> {
         if blob.offset > blob.end || blob.end > blob.size {
             return Err(Error::out_of_range(format!(
@@ -70,7 +72,8 @@ impl Repository {
                 blob.digest, blob.offset, blob.end, blob.size
             )));
         }
-        let mut body = Body { repository: self, blob, response: None, pending: None, brought: 0, failures: 0, host: 0 };
+        let mut body =
+            Body { repository: self, blob, response: None, pending: None, brought: 0, failures: 0, source: 0 };
         if body.blob.offset < body.blob.end {
             body.open().await?;
         }
@@ -81,25 +84,22 @@ impl Repository {
     /// (`Accept`), if one is preferred.
     ///
     /// # Errors
-    /// `NotFound` if no host has it; otherwise the first host's own error.
+    /// `NotFound` if no host has it; otherwise what the most telling host says.
     pub async fn blob_size(&self, digest: &Digest, media_type: Option<&str>) -> Result<u64> {
+        let hosts = self.able("pull", |can| can.pull)?;
+        self.first(hosts, |endpoint| self.blob_size_at(endpoint, digest, media_type)).await
+    }
+
+    async fn blob_size_at(&self, endpoint: &Endpoint, digest: &Digest, media_type: Option<&str>) -> Result<u64> {
         let what = format!("blob {digest} of {}/{}", self.registry, self.name);
-        let mut first = None;
-        for endpoint in self.able("pull", |can| can.pull)? {
-            let url = self.url(endpoint, &format!("blobs/{digest}"));
-            let request = Request::new(Method::HEAD, url, self.scope("pull")).prefer(media_type)?;
-            let response = self.send(endpoint, &request).await;
-            let error = match response {
-                Ok(response) if response.status() == StatusCode::OK => {
-                    let length = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
-                    return length.ok_or_else(|| Error::unknown(format!("{what}: the registry does not say its size")));
-                }
-                Ok(response) => refused(&what, response).await,
-                Err(error) => error,
-            };
-            first.get_or_insert(error);
+        let url = self.url(endpoint, &format!("blobs/{digest}"));
+        let request = Request::new(Method::HEAD, url, self.scope("pull")).prefer(media_type)?;
+        let response = self.send(endpoint, &request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refused(&what, response).await);
         }
-        Err(first.unwrap_or_else(|| Error::not_found(what)))
+        let length = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+        length.ok_or_else(|| Error::unknown(format!("{what}: the registry does not say its size")))
     }
 }
 
@@ -126,8 +126,8 @@ impl Body<'_> {
                     self.brought += chunk.len() as u64;
                     return Ok(Some(chunk));
                 }
-                Ok(None) => self.broke(Error::unavailable("the body ended early"))?,
-                Err(error) => self.broke(http::error("the body broke", &error))?,
+                Ok(None) => self.broke(Error::unavailable("the body ended early")).await?,
+                Err(error) => self.broke(http::error("the body broke", &error)).await?,
             }
         }
         self.response = None;
@@ -144,45 +144,54 @@ impl Body<'_> {
         self.blob.end = end.clamp(self.blob.end, self.blob.size);
     }
 
-    /// Counts a failure; gives up when attempts bring nothing any more.
-    fn broke(&mut self, error: Error) -> Result<()> {
+    /// Counts a failure; after one that brought nothing the next source is asked, a little later. Gives up when too many
+    /// bring nothing.
+    async fn broke(&mut self, error: Error) -> Result<()> {
         self.response = None;
-        self.failures = if self.brought > 0 { 0 } else { self.failures + 1 };
-        self.brought = 0;
-        if self.failures > self.repository.limits.retries {
+        tracing::debug!(digest = %self.blob.digest, offset = self.blob.offset, %error, "asking for the rest");
+        if std::mem::take(&mut self.brought) > 0 {
+            self.failures = 0;
+            return Ok(());
+        }
+        if self.failures >= self.repository.limits.retries {
             return Err(error.context(format!("blob {} at byte {}", self.blob.digest, self.blob.offset)));
         }
-        tracing::debug!(digest = %self.blob.digest, offset = self.blob.offset, %error, "asking for the rest");
+        let wait = BACK_OFF * 2_u32.saturating_pow(self.failures);
+        tokio::time::sleep(wait.min(self.repository.limits.retry_after)).await;
+        self.failures += 1;
+        self.source += 1;
         Ok(())
     }
 
-    /// Opens at the host that served last, or the next that can.
+    /// Opens at the source that is next, or at the first after it that can.
     async fn open(&mut self) -> Result<()> {
-        for url in &self.blob.urls {
-            match self.open_elsewhere(url).await {
-                Ok((response, pending)) => {
-                    (self.response, self.pending, self.brought) = (Some(response), pending, 0);
-                    return Ok(());
-                }
-                Err(error) => tracing::debug!(url, %error, "cannot fetch"),
-            }
-        }
         let hosts = self.repository.able("pull", |can| can.pull)?;
-        let mut first = None;
-        for turn in 0..hosts.len() {
-            let at = (self.host + turn) % hosts.len();
-            match self.open_at(hosts[at]).await {
+        let (urls, count) = (self.blob.urls.len(), self.blob.urls.len() + hosts.len());
+        let (mut of_urls, mut of_hosts) = (None, None);
+        for turn in 0..count {
+            let at = (self.source + turn) % count;
+            let opened = match self.blob.urls.get(at) {
+                Some(url) => self.open_elsewhere(url).await,
+                None => self.open_at(hosts[at - urls]).await,
+            };
+            match opened {
                 Ok((response, pending)) => {
-                    (self.response, self.pending, self.host, self.brought) = (Some(response), pending, at, 0);
+                    (self.response, self.pending, self.source, self.brought) = (Some(response), pending, at, 0);
                     return Ok(());
                 }
                 Err(error) => {
-                    tracing::debug!(host = %hosts[at].host, %error, "cannot fetch");
-                    first.get_or_insert(error);
+                    tracing::debug!(%error, "cannot fetch");
+                    if at < urls {
+                        of_urls = Some(error);
+                    } else {
+                        of_hosts = Some(telling(of_hosts, error));
+                    }
                 }
             }
         }
-        Err(first.unwrap_or_else(|| Error::not_found(self.blob.digest.as_str())))
+        // A registry need not have what is said to be elsewhere.
+        let of_hosts = of_hosts.unwrap_or_else(|| Error::not_found(self.blob.digest.as_str()));
+        Err(of_urls.filter(|_| of_hosts.is_not_found()).unwrap_or(of_hosts))
     }
 
     async fn open_at(&self, endpoint: &Endpoint) -> Result<(Response, Option<Bytes>)> {
@@ -201,7 +210,10 @@ impl Body<'_> {
 
     async fn open_elsewhere(&self, url: &str) -> Result<(Response, Option<Bytes>)> {
         let blob = &self.blob;
-        let what = format!("blob {} at {url}", blob.digest);
+        let url = Url::parse(url).map_err(|error| {
+            Error::invalid_argument(format!("blob {}: one of its URLs", blob.digest)).caused_by(error)
+        })?;
+        let what = format!("blob {} at {}", blob.digest, shown(&url));
         let range =
             (blob.offset > 0 || blob.end < blob.size).then(|| format!("bytes={}-{}", blob.offset, blob.end - 1));
         let response = elsewhere(url, range, &self.repository.limits).await.map_err(|error| error.context(&*what))?;
@@ -231,26 +243,26 @@ impl Body<'_> {
 }
 
 /// Asks a server that is no registry of ours, and gets to know nothing about us.
-async fn elsewhere(url: &str, range: Option<String>, limits: &Limits) -> Result<Response> {
-    let bad = |error| Error::invalid_argument(format!("URL {url:?}")).caused_by(error);
-    let mut at = Url::parse(url).map_err(bad)?;
+async fn elsewhere(mut at: Url, range: Option<String>, limits: &Limits) -> Result<Response> {
     for _ in 0..=REDIRECTS {
         if !matches!(at.scheme(), "http" | "https") {
-            return Err(Error::invalid_argument(format!("URL {url:?}: scheme {} is not fetched", at.scheme())));
+            return Err(Error::invalid_argument(format!("scheme {} is not fetched", at.scheme())));
         }
         let client = http::client(&Host::new(at.scheme(), at.authority()), limits, &Observed::default())?;
         let mut request = client.get(at.clone());
         if let Some(range) = &range {
             request = request.header(RANGE, range);
         }
-        let response = request.send().await.map_err(|error| http::error(format!("get {at}"), &error))?;
+        let response = request.send().await.map_err(|error| http::error(format!("get {}", shown(&at)), &error))?;
         let next = header(response.headers(), LOCATION.as_str()).map(str::to_owned);
         match next.filter(|_| response.status().is_redirection()) {
-            Some(next) => at = at.join(&next).map_err(bad)?,
+            Some(next) => {
+                at = at.join(&next).map_err(|error| Error::unknown("redirected to no URL").caused_by(error))?;
+            }
             None => return Ok(response),
         }
     }
-    Err(Error::unknown(format!("URL {url:?}: more than {REDIRECTS} redirects")))
+    Err(Error::unknown(format!("more than {REDIRECTS} redirects")))
 }
 
 /// `bytes 100-199/1000` must begin where we asked.

@@ -18,7 +18,7 @@ use crate::{
     observer::{Observed, Observer},
 };
 pub use fetch::{Blob, Body};
-use model::{Digest, Error, Result};
+use model::{Digest, Error, Kind, Result};
 pub use push::{Mounted, Upload};
 pub use resolve::{Document, Resolved};
 use std::sync::{
@@ -115,9 +115,37 @@ impl Repository {
         Ok(found)
     }
 
+    /// What the first of `hosts` that has it answers to `ask`.
+    ///
+    /// # Errors
+    /// What [`telling`] chooses of the hosts' errors.
+    async fn first<'a, T, F>(&self, hosts: Vec<&'a Endpoint>, ask: impl Fn(&'a Endpoint) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut told = None;
+        for endpoint in hosts {
+            match ask(endpoint).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    tracing::debug!(host = %endpoint.host, %error, "does not serve it");
+                    told = Some(telling(told, error));
+                }
+            }
+        }
+        Err(told.unwrap_or_else(|| Error::not_found(format!("{}/{}: no host", self.registry, self.name))))
+    }
+
     fn scope(&self, actions: &str) -> String {
         format!("repository:{}:{actions}", self.name)
     }
+}
+
+/// Which of two hosts' errors tells more: the first that is a refusal, for that somebody can do something about; else
+/// the later one, for the last host is the registry itself, and a mirror may lack what it has.
+fn telling(earlier: Option<Error>, later: Error) -> Error {
+    let tells_nothing = |kind| matches!(kind, Kind::NotFound | Kind::Unavailable | Kind::DeadlineExceeded);
+    earlier.filter(|error| !tells_nothing(error.kind())).unwrap_or(later)
 }
 
 impl Endpoint {

@@ -22,7 +22,7 @@ pub(super) const REDIRECTS: usize = 10;
 /// Most bytes of an error that are shown.
 const SHOWN: usize = 2 << 10;
 /// First wait before a request is sent again; it doubles.
-const BACK_OFF: Duration = Duration::from_millis(200);
+pub(super) const BACK_OFF: Duration = Duration::from_millis(200);
 
 /// A request that can be sent more than once.
 #[derive(Clone, Debug)]
@@ -239,7 +239,7 @@ pub(super) async fn refused(what: &str, response: Response) -> Error {
 }
 
 /// A URL fit to be shown: a query may hold a signature that is as good as a password.
-fn shown(url: &Url) -> Url {
+pub(super) fn shown(url: &Url) -> Url {
     let mut shown = url.clone();
     shown.set_query(None);
     shown

@@ -44,20 +44,11 @@ impl Repository {
     /// What `object`, a tag or a digest, points to.
     ///
     /// # Errors
-    /// `NotFound` if no host has it; otherwise the first host's own error.
+    /// `NotFound` if no host has it; otherwise what the most telling host says.
     pub async fn resolve(&self, object: &str) -> Result<Resolved> {
         check_object(object)?;
-        let mut first = None;
-        for endpoint in self.able("resolve", |can| if object.contains(':') { can.pull } else { can.resolve })? {
-            match self.resolve_at(endpoint, object).await {
-                Ok(resolved) => return Ok(resolved),
-                Err(error) => {
-                    tracing::debug!(host = %endpoint.host, %error, "cannot resolve");
-                    first.get_or_insert(error);
-                }
-            }
-        }
-        Err(first.unwrap_or_else(|| Error::not_found(object)))
+        let hosts = self.able("resolve", |can| if object.contains(':') { can.pull } else { can.resolve })?;
+        self.first(hosts, |endpoint| self.resolve_at(endpoint, object)).await
     }
 
     async fn resolve_at(&self, endpoint: &Endpoint, object: &str) -> Result<Resolved> {
@@ -100,20 +91,16 @@ impl Repository {
     /// As of [`Self::manifest`].
     pub async fn manifest_as(&self, object: &str, media_type: Option<&str>) -> Result<Document> {
         check_object(object)?;
-        let mut first = None;
-        for endpoint in self.able("pull", |can| can.pull)? {
-            match self.document_at(endpoint, object, media_type).await {
-                Ok(document) => return Ok(document),
-                Err(error) => {
-                    tracing::debug!(host = %endpoint.host, %error, "cannot fetch");
-                    first.get_or_insert(error);
-                }
-            }
-        }
-        Err(first.unwrap_or_else(|| Error::not_found(object)))
+        let hosts = self.able("pull", |can| can.pull)?;
+        self.first(hosts, |endpoint| self.document_at(endpoint, object, media_type)).await
     }
 
-    async fn document_at(&self, endpoint: &Endpoint, object: &str, preferred: Option<&str>) -> Result<Document> {
+    pub(super) async fn document_at(
+        &self,
+        endpoint: &Endpoint,
+        object: &str,
+        preferred: Option<&str>,
+    ) -> Result<Document> {
         let what = format!("manifest {object} of {}/{}", self.registry, self.name);
         let url = self.url(endpoint, &format!("manifests/{object}"));
         let request = Request::new(Method::GET, url, self.scope("pull")).accept(MANIFESTS).prefer(preferred)?;
