@@ -105,4 +105,9 @@ impl Store {
         let scheduler = Arc::new(Scheduler::spawn(Arc::clone(&core), signal, config.gc)?);
         Ok(Self { core, scheduler })
     }
+
+    /// What namespaces share.
+    pub fn sharing(&self) -> Sharing {
+        self.core.sharing
+    }
 }

@@ -15,10 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 use store::{
-    NoEvents, Store, StoreConfig,
+    NoEvents, Sharing, Store, StoreConfig,
     snapshot::{Capability, Commit, Driver, Live, Native, Overlay, Snapshot, overlay},
 };
 use tempfile::TempDir;
+
+/// A pull under way.
+pub type Pulling = tokio::task::JoinHandle<Result<()>>;
 
 pub struct Bed {
     pub root: TempDir,
@@ -38,18 +41,24 @@ impl Bed {
 
     /// One with a further snapshotter.
     pub fn with_snapshotter(name: &str, driver: Arc<dyn Driver>) -> Self {
-        Self::made(tempfile::tempdir().unwrap(), TransferConfig::default(), vec![(name.to_owned(), driver)])
+        let more = vec![(name.to_owned(), driver)];
+        Self::made(tempfile::tempdir().unwrap(), TransferConfig::default(), Sharing::default(), more)
+    }
+
+    /// One whose namespaces share content so.
+    pub fn sharing(sharing: Sharing) -> Self {
+        Self::made(tempfile::tempdir().unwrap(), TransferConfig::default(), sharing, Vec::new())
     }
 
     pub fn in_folder(root: TempDir, config: TransferConfig) -> Self {
-        Self::made(root, config, Vec::new())
+        Self::made(root, config, Sharing::default(), Vec::new())
     }
 
-    fn made(root: TempDir, config: TransferConfig, more: Vec<(String, Arc<dyn Driver>)>) -> Self {
+    fn made(root: TempDir, config: TransferConfig, sharing: Sharing, more: Vec<(String, Arc<dyn Driver>)>) -> Self {
         let target = |snapshotter: &str| UnpackTarget { platform: host(), snapshotter: snapshotter.to_owned() };
         let names = ["overlayfs", "native"].into_iter().chain(more.iter().map(|(name, _)| name.as_str()));
         let config = TransferConfig { unpack: names.map(target).collect(), ..config };
-        let store = open(&root, more);
+        let store = open(&root, sharing, more);
         let transfers = Transfers::new(store.clone(), config);
         Self { root, store, transfers, scope: Scope::new(Namespace::new("default").unwrap()) }
     }
@@ -58,7 +67,10 @@ impl Bed {
     pub fn reopened(self) -> Self {
         let Self { root, store, transfers, .. } = self;
         drop((transfers, store));
-        let again = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| open(&root, Vec::new()))).is_ok();
+        let again = || {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| open(&root, Sharing::default(), Vec::new())))
+                .is_ok()
+        };
         assert!(eventually(again), "the store stays open");
         Self::in_folder(root, TransferConfig::default())
     }
@@ -67,6 +79,17 @@ impl Bed {
     pub async fn pull(&self, reference: &str, snapshotter: &str) -> Result<()> {
         self.transfer(Source::Registry(registry(reference)), Destination::Store(image_store(reference, snapshotter)))
             .await
+    }
+
+    /// Begins to pull `reference` into `scope`; what it tells meanwhile.
+    pub fn begin(self: &Arc<Self>, scope: &Scope, reference: &str, snapshotter: &str) -> (Pulling, ProgressSink) {
+        let (from, to) = (registry(reference), image_store(reference, snapshotter));
+        let (bed, scope, progress) = (Arc::clone(self), scope.clone(), ProgressSink::new());
+        let told = progress.clone();
+        let pull = async move {
+            bed.transfers.transfer(&scope, Source::Registry(from), Destination::Store(to), &progress).await
+        };
+        (tokio::spawn(pull), told)
     }
 
     pub async fn push(&self, name: &str, reference: &str) -> Result<()> {
@@ -109,9 +132,9 @@ impl Bed {
     }
 }
 
-pub fn open(root: &TempDir, more: Vec<(String, Arc<dyn Driver>)>) -> Store {
+pub fn open(root: &TempDir, sharing: Sharing, more: Vec<(String, Arc<dyn Driver>)>) -> Store {
     let folder = |name: &str| -> PathBuf { root.path().join(name) };
-    let mut config = StoreConfig::new(root.path());
+    let mut config = StoreConfig { sharing, ..StoreConfig::new(root.path()) };
     let native = Native::open(&folder("native")).unwrap();
     let overlay = Overlay::open(&folder("overlayfs"), overlay::Config::default()).unwrap();
     config.snapshotters = vec![("native".to_owned(), Arc::new(native)), ("overlayfs".to_owned(), Arc::new(overlay))];

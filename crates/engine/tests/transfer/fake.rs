@@ -69,7 +69,7 @@ impl Fake {
 }
 
 impl Asked {
-    fn parse(head: &str) -> Self {
+    pub fn parse(head: &str) -> Self {
         let mut words = head.split_whitespace();
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let what = path.split('?').next().unwrap_or_default().trim_start_matches("/v2/");
@@ -84,7 +84,7 @@ impl Asked {
 }
 
 /// Everything of `images` by its path.
-fn content_of(images: &[(&str, &Image)]) -> HashMap<String, (&'static str, Vec<u8>)> {
+pub fn content_of(images: &[(&str, &Image)]) -> HashMap<String, (&'static str, Vec<u8>)> {
     let mut content = HashMap::new();
     for (tag, image) in images {
         for name in [(*tag).to_owned(), image.digest().to_string()] {
@@ -98,7 +98,7 @@ fn content_of(images: &[(&str, &Image)]) -> HashMap<String, (&'static str, Vec<u
     content
 }
 
-fn answer(asked: &Asked, content: &HashMap<String, (&'static str, Vec<u8>)>, twist: &Twist) -> Vec<u8> {
+pub fn answer(asked: &Asked, content: &HashMap<String, (&'static str, Vec<u8>)>, twist: &Twist) -> Vec<u8> {
     let Some((media_type, bytes)) = content.get(&asked.what) else {
         return twist(asked, &[]).unwrap_or_else(|| reply("404 Not Found", &[], b""));
     };

@@ -10,11 +10,13 @@
 
 mod bed;
 mod fake;
+mod flights;
 mod image;
 mod pull;
 mod push;
 #[path = "../../../distribution/tests/support/mod.rs"]
 mod registry;
+mod slow;
 mod trees;
 mod trouble;
 mod uploads;

@@ -1,15 +1,15 @@
 //! Pulls that go wrong, and what is left of them.
 
 use crate::{
-    bed::{Bed, eventually, image_store, registry},
+    bed::{Bed, eventually},
     fake::{Fake, well},
     image::{Image, LAYER, Layer, digest},
     registry::{reply, reply_claiming},
+    slow::Gate,
 };
-use engine::transfer::{Destination, ProgressSink, Source};
 use model::Kind;
 use std::sync::{
-    Arc, Condvar, Mutex,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -145,21 +145,6 @@ async fn a_layer_with_another_diff_id_is_refused() {
     }
 }
 
-/// Holds requests back until it is opened.
-#[derive(Default)]
-struct Gate(Mutex<bool>, Condvar);
-
-impl Gate {
-    fn wait(&self) {
-        drop(self.1.wait_while(self.0.lock().unwrap(), |open| !*open).unwrap());
-    }
-
-    fn open(&self) {
-        *self.0.lock().unwrap() = true;
-        self.1.notify_all();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_outlives_one_of_those_who_wait_for_it() {
     let shared = Layer::random("shared", 1 << 20, 1);
@@ -174,15 +159,7 @@ async fn a_fetch_outlives_one_of_those_who_wait_for_it() {
         None
     });
     let bed = Arc::new(Bed::new());
-    let pull = |tag: &str| {
-        let (bed, reference, progress) = (Arc::clone(&bed), fake.reference(tag), ProgressSink::new());
-        let told = progress.clone();
-        let pull = tokio::spawn(async move {
-            let (from, to) = (registry(&reference), image_store(&reference, ""));
-            bed.transfers.transfer(&bed.scope, Source::Registry(from), Destination::Store(to), &progress).await
-        });
-        (pull, told)
-    };
+    let pull = |tag: &str| bed.begin(&bed.scope, &fake.reference(tag), "");
     let (first, _) = pull("one");
     assert!(eventually(|| fake.gets(&shared.digest()) == 1));
     let (second, told) = pull("two");

@@ -1,13 +1,17 @@
 //! A blob read while it is still being written, for a thread that may block.
 
-use super::Stage;
+use super::{Growth, Stage, flight::Incoming, turns::Turn, turns::Turns};
+use model::{Error, Result};
 use std::{
     fs::File,
     io::{self, Read},
     os::unix::fs::FileExt as _,
     sync::Arc,
 };
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
 
 /// Stops the threads that work for a transfer when it is dropped.
 #[derive(Debug)]
@@ -32,14 +36,60 @@ impl Stop {
     pub(crate) fn is_set(&self) -> bool {
         self.0.has_changed().is_err()
     }
+
+    /// Waits until it is.
+    async fn set(&mut self) -> io::Error {
+        while self.0.changed().await.is_ok() {}
+        stopped()
+    }
+}
+
+/// The right to work on a blob: for as long as there is something to work on.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    all: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    /// Waits for one of `all`.
+    pub(crate) async fn take(all: Arc<Semaphore>) -> Result<Self> {
+        let held = Arc::clone(&all).acquire_owned().await;
+        let held = held.map_err(|_| Error::cancelled("unpacking was stopped"))?;
+        Ok(Self { all, held: Some(held) })
+    }
+}
+
+/// What a [`Follower`] reads.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    file: Arc<File>,
+    /// How they grow, and the place of whoever follows; `None` if they are whole.
+    growing: Option<(Growth, Turn)>,
+}
+
+impl Bytes {
+    /// Those of a blob that is there.
+    pub(crate) fn whole(file: File) -> Self {
+        Self { file: Arc::new(file), growing: None }
+    }
+
+    /// Waits until those of `incoming` can be followed in one of `places`: never, if they are whole before.
+    ///
+    /// # Errors
+    /// `Cancelled` when there are no places any more.
+    pub(crate) async fn growing(mut incoming: Incoming, places: &Turns) -> Result<Self> {
+        let file = incoming.file().await;
+        let place = places.take(&incoming.registry).await?;
+        Ok(Self { file, growing: Some((incoming.stage, place)) })
+    }
 }
 
 /// Reads a blob from its begin, waiting where it is not there yet.
 pub(crate) struct Follower<F> {
-    file: Arc<File>,
-    /// `None` for a blob that is whole.
-    stage: Option<watch::Receiver<Stage>>,
+    bytes: Bytes,
     position: u64,
+    permit: Permit,
     stop: Stop,
     runtime: Handle,
     /// Hears the position after each read.
@@ -47,29 +97,41 @@ pub(crate) struct Follower<F> {
 }
 
 impl<F> Follower<F> {
-    /// Follows `file`; must be made in a runtime.
-    pub(crate) fn new(file: Arc<File>, stage: Option<watch::Receiver<Stage>>, stop: Stop, on_bytes: F) -> Self {
-        Self { file, stage, position: 0, stop, runtime: Handle::current(), on_bytes }
+    /// Follows `bytes`, with `permit` while there are any to be read; must be made in a runtime.
+    pub(crate) fn new(bytes: Bytes, permit: Permit, stop: Stop, on_bytes: F) -> Self {
+        Self { bytes, position: 0, permit, stop, runtime: Handle::current(), on_bytes }
     }
 
     /// Waits until there is more than was read, or all of it is there.
     fn wait(&mut self) -> io::Result<()> {
-        let Some(stage) = &mut self.stage else { return Ok(()) };
+        let Some((growth, _)) = &mut self.bytes.growing else { return Ok(()) };
+        let Permit { all, held } = &mut self.permit;
         loop {
-            match &*stage.borrow_and_update() {
-                Stage::Growing(_, bytes) if *bytes > self.position => return Ok(()),
-                Stage::Done(_) => return Ok(()),
+            match &*growth.borrow_and_update() {
+                Stage::Growing(_, bytes) if *bytes > self.position => break,
+                Stage::Done(_) => break,
                 Stage::Failed(error) => return Err(io::Error::other(error.to_string())),
                 Stage::Waiting | Stage::Growing(..) => {}
             }
-            let stop = &mut self.stop.0;
+            // A registry may take its time; others have something to work on.
+            *held = None;
             self.runtime.block_on(async {
                 tokio::select! {
-                    changed = stage.changed() => changed.map_err(|_| io::Error::other("the fetch ended")),
-                    _ = stop.changed() => Err(stopped()),
+                    changed = growth.changed() => changed.map_err(|_| io::Error::other("the fetch ended")),
+                    stopped = self.stop.set() => Err(stopped),
                 }
             })?;
         }
+        if held.is_none() {
+            let again = self.runtime.block_on(async {
+                tokio::select! {
+                    permit = Arc::clone(all).acquire_owned() => permit.map_err(io::Error::other),
+                    stopped = self.stop.set() => Err(stopped),
+                }
+            });
+            *held = Some(again?);
+        }
+        Ok(())
     }
 }
 
@@ -78,10 +140,10 @@ impl<F: Fn(u64)> Read for Follower<F> {
         if self.stop.is_set() {
             return Err(stopped());
         }
-        let mut read = self.file.read_at(buffer, self.position)?;
-        if read == 0 && self.stage.is_some() {
+        let mut read = self.bytes.file.read_at(buffer, self.position)?;
+        if read == 0 && self.bytes.growing.is_some() {
             self.wait()?;
-            read = self.file.read_at(buffer, self.position)?;
+            read = self.bytes.file.read_at(buffer, self.position)?;
         }
         self.position += read as u64;
         (self.on_bytes)(self.position);

@@ -3,10 +3,13 @@
 //! ```text
 //!   pull ──► Ticket ─┐             ┌─ a task asks for the bytes ─┐ a few chunks
 //!                    ├─► Flight ───┤                             ▼
-//!   pull ──► Ticket ─┘             └─ a thread hashes and writes the ingest's file ─► Stage
-//!                                                                    ▲
-//!                             whoever unpacks follows that file ─────┘
+//!   pull ──► Ticket ─┘             └─ another has them hashed and written to the ingest's file ─► Stage
+//!                                                                                  ▲
+//!                                           whoever unpacks follows that file ─────┘
 //! ```
+//! A flight is of one namespace, as leases, ingests and blobs are. One of another namespace for the same blob from the
+//! same registry waits for it, and then needs to fetch only what it may not share.
+//!
 //! The file of the ingest is the only buffer between the network and those who unpack: it bounds memory whatever the
 //! blob's size, lets any number follow at their own pace, and is what a killed daemon resumes from.
 
@@ -19,25 +22,25 @@ mod turns;
 mod write;
 
 pub(crate) use flight::{Fetched, Ticket};
-pub(crate) use follow::{Follower, Stop, Stopper};
+pub(crate) use follow::{Bytes, Follower, Permit, Stop, Stopper};
 pub(crate) use source::SourceLabel;
+pub(crate) use turns::Turns;
 
 /// How a blob that is being written grows.
-pub(crate) type Growth = watch::Receiver<Stage>;
+type Growth = watch::Receiver<Stage>;
 
 use client::oci::Descriptor;
 use distribution::Repository;
 use flight::Flight;
-use model::{Digest, Error, Result, Scope};
+use model::{Digest, Error, Namespace, Result, Scope};
 use ranges::Parts;
 use std::{
     collections::HashMap,
     fs::File,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
-use store::Store;
+use store::{Sharing, Store};
 use tokio::sync::watch;
-use turns::Turns;
 
 /// Attempts at a blob that somebody else failed to bring, or whose earlier bytes were wrong.
 pub(crate) const ATTEMPTS: usize = 3;
@@ -60,7 +63,7 @@ pub(crate) struct Want {
 pub(crate) enum Stage {
     /// It waits for its turn, or for an answer.
     Waiting,
-    /// So many bytes are in the file, once there is one.
+    /// So many bytes are there, in the file once there is one.
     Growing(Option<Arc<File>>, u64),
     /// It is in the store of the flight's namespace.
     Done(Fetched),
@@ -75,7 +78,7 @@ pub(crate) struct Fetches(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     store: Store,
-    flights: Mutex<HashMap<Digest, Weak<Flight>>>,
+    flights: Mutex<HashMap<(Namespace, Digest), Weak<Flight>>>,
     turns: Turns,
     parts: Parts,
 }
@@ -92,12 +95,20 @@ impl Fetches {
     pub(crate) fn join(&self, want: Want) -> Ticket {
         let mut flights = self.0.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| flight.strong_count() > 0);
-        let under_way = flights.get(&want.blob.digest).and_then(Weak::upgrade);
-        if let Some(flight) = under_way.filter(|flight| flight.takes(&want)) {
+        let key = (want.scope.namespace.clone(), want.blob.digest.clone());
+        let ours = flights.get(&key).and_then(Weak::upgrade);
+        if let Some(flight) = ours.filter(|flight| flight.takes()) {
             return Ticket::new(self.0.store.clone(), flight, want, true);
         }
-        let flight = Flight::begin(Arc::clone(&self.0), want.clone());
-        flights.insert(want.blob.digest.clone(), Arc::downgrade(&flight));
+        // One begun before ours, so that no two wait for each other.
+        let elsewhere = flights
+            .iter()
+            .filter(|((namespace, digest), _)| *namespace != key.0 && *digest == key.1)
+            .filter_map(|(_, flight)| flight.upgrade())
+            .find(|flight| flight.comes_from(want.repository.registry()))
+            .filter(|_| self.0.store.sharing() == Sharing::Shared);
+        let flight = Flight::begin(Arc::clone(&self.0), want.clone(), elsewhere);
+        flights.insert(key, Arc::downgrade(&flight));
         Ticket::new(self.0.store.clone(), flight, want, false)
     }
 

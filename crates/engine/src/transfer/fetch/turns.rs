@@ -1,4 +1,4 @@
-//! How many blobs are fetched at a time: of one registry, and in all.
+//! How many blobs are fetched, or followed, at a time: of one registry, and in all.
 //!
 //! A registry that crawls holds up its own images and no others; what is fetched from many at a time is bounded all
 //! the same.
@@ -14,22 +14,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const REGISTRIES: usize = 4;
 
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     per_registry: usize,
     all: Arc<Semaphore>,
     registries: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// The right to fetch, until it is dropped.
+/// The right to fetch or follow, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     _registry: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
 impl Turns {
     /// 0 is any number.
-    pub(super) fn new(per_registry: usize) -> Self {
+    pub(crate) fn new(per_registry: usize) -> Self {
         let per_registry = if per_registry == 0 { Semaphore::MAX_PERMITS / REGISTRIES } else { per_registry };
         let all = Arc::new(Semaphore::new(per_registry.saturating_mul(REGISTRIES).min(Semaphore::MAX_PERMITS)));
         Self { per_registry, all, registries: Mutex::default() }

@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     tasks::blocking,
-    transfer::fetch::{ATTEMPTS, Fetched, Follower, Growth, Stop},
+    transfer::fetch::{ATTEMPTS, Bytes, Fetched, Follower, Permit, Stop, Ticket},
 };
 use client::oci::Descriptor;
 use model::{Digest, Error, Labels, Mount, Result};
-use std::{fs::File, io::Read, sync::Arc};
+use std::{io::Read, pin::pin, sync::Arc};
 use store::layers::{ApplyOptions, apply};
 
 /// Told to the snapshotter: which snapshot a layer will be, which layer, and on what.
@@ -128,61 +128,62 @@ impl Job {
         .await
     }
 
-    /// Applies the layer's blob as it arrives. A failure says whether another attempt may go better.
-    async fn fill(&self, layer: &Layer, active: Active, stop: &Stop) -> Result<Active, (Error, bool)> {
-        let Some(mut ticket) = self.ticket(layer) else {
-            let (store, scope, digest) = (self.store.clone(), self.scope.clone(), layer.blob.digest.clone());
-            let opened = blocking(move || store.open_reader(&scope, &digest)).await;
-            let file = opened.map_err(|error| (error, false))?.into_file();
-            return self.apply(layer, active, Some((Arc::new(file), None)), stop).await.map_err(|error| (error, false));
-        };
-        let mut incoming = ticket.incoming();
-        let arrival = async {
-            match ticket.done(|bytes| self.tracker.moved(&layer.blob, bytes)).await? {
-                Fetched::Existed => self.tracker.exists(&layer.blob),
-                Fetched::New => self.tracker.complete(&layer.blob),
-            }
-            Ok(())
-        };
-        let extraction = async {
-            let source = incoming.readable().await?;
-            let source = source.map(|(file, stage)| (file, Some(stage)));
-            self.apply(layer, active, source, stop).await
-        };
-        // Both to their ends: that bytes are wrong shows in what they unpack to before their digest tells.
-        let (arrived, extracted): (Result<()>, _) = tokio::join!(arrival, extraction);
-        let filled = arrived.and(extracted);
-        filled.map_err(|error| {
-            let again = ticket.may_go_better(&error);
-            (error, again)
-        })
+    /// Waits until the layer's blob is in the store.
+    async fn arrive(&self, layer: &Layer, ticket: &mut Ticket) -> Result<()> {
+        match ticket.done(|bytes| self.tracker.moved(&layer.blob, bytes)).await? {
+            Fetched::Existed => self.tracker.exists(&layer.blob),
+            Fetched::New => self.tracker.complete(&layer.blob),
+        }
+        Ok(())
     }
 
-    /// Applies what comes from `source`, or from the store.
-    async fn apply(
-        &self,
-        layer: &Layer,
-        active: Active,
-        source: Option<(Arc<File>, Option<Growth>)>,
-        stop: &Stop,
-    ) -> Result<Active> {
-        let permits = Arc::clone(&self.unpacking.permits);
-        let permit = permits.acquire_owned().await.map_err(|_| Error::cancelled("unpacking was stopped"))?;
+    /// Applies the layer's blob, as it arrives if there is a place to follow it. A failure says whether another
+    /// attempt may go better.
+    async fn fill(&self, layer: &Layer, active: Active, stop: &Stop) -> Result<Active, (Error, bool)> {
+        let Some(mut ticket) = self.ticket(layer) else {
+            return self.apply(layer, active, None, stop).await.map_err(|error| (error, false));
+        };
+        let incoming = ticket.incoming();
+        let filled = async {
+            let mut arrival = pin!(self.arrive(layer, &mut ticket));
+            let bytes = tokio::select! {
+                biased;
+                arrived = &mut arrival => arrived.map(|()| None)?,
+                bytes = Bytes::growing(incoming, &self.unpacking.places) => Some(bytes?),
+            };
+            if bytes.is_none() {
+                return Ok(self.apply(layer, active, None, stop).await);
+            }
+            // Both to their ends: that bytes are wrong shows in what they unpack to before their digest tells.
+            let (arrived, extracted) = tokio::join!(arrival, self.apply(layer, active, bytes, stop));
+            arrived.map(|()| extracted)
+        };
+        match filled.await {
+            Ok(extracted) => extracted.map_err(|error| (error, false)),
+            Err(error) => {
+                let again = ticket.may_go_better(&error);
+                Err((error, again))
+            }
+        }
+    }
+
+    /// Applies `bytes`, or those of the store.
+    async fn apply(&self, layer: &Layer, active: Active, bytes: Option<Bytes>, stop: &Stop) -> Result<Active> {
+        let permit = Permit::take(Arc::clone(&self.unpacking.permits)).await?;
         let options = ApplyOptions { expected_diff_id: Some(layer.diff_id.clone()), ..self.unpacking.options.clone() };
         let (store, scope, stop) = (self.store.clone(), self.scope.clone(), stop.clone());
         let (tracker, layer) = (Arc::clone(&self.tracker), layer.clone());
         blocking(move || {
-            let (file, stage) = match source {
-                Some(source) => source,
-                None => (Arc::new(store.open_reader(&scope, &layer.blob.digest)?.into_file()), None),
-            };
             let blob = layer.blob.clone();
-            let follower = Follower::new(file, stage, stop, move |bytes| tracker.extracting(&blob, bytes));
+            let bytes = match bytes {
+                Some(bytes) => bytes,
+                None => Bytes::whole(store.open_reader(&scope, &blob.digest)?.into_file()),
+            };
+            // With its permit and place: the disk may work while the next layer is unpacked.
+            let follower = Follower::new(bytes, permit, stop, move |bytes| tracker.extracting(&blob, bytes));
             let mounts =
                 if layer.apart && layer.parent.is_some() { active.mounts_apart() } else { active.mounts.clone() };
             apply_layer(follower, &layer, &mounts, &options)?;
-            // The disk may work while the next layer is unpacked.
-            drop(permit);
             active.settle()?;
             Ok(active)
         })

@@ -18,7 +18,7 @@ pub(crate) use plan::{Target, pair};
 
 use super::{
     Tracker,
-    fetch::{Fetches, SourceLabel, Stop, Stopper, Ticket, Want},
+    fetch::{Fetches, SourceLabel, Stop, Stopper, Ticket, Turns, Want},
 };
 use active::Extracted;
 use chains::Chains;
@@ -35,13 +35,21 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Most layers unpacked at a time, whatever the number of cores: each takes some MiB.
 const MOST: usize = 6;
+/// Layers of one registry that are unpacked as they come, if fewer are unpacked at a time: as many as are fetched.
+const FOLLOWED: usize = 3;
 /// Most layers of one image on their way, be they fetched, unpacked or waiting.
 const WINDOW: usize = 16;
 
 /// What all unpacking shares. Clones are the same.
+///
+/// A layer has a permit while it is worked on, never while it waits for its registry. One that is unpacked as it comes
+/// keeps a thread, its buffers and its decoder meanwhile, so it needs a place besides, of which one registry has its
+/// share only. Without one it is unpacked once it is whole, and then waits for nothing: no registry, however slowly
+/// it sends, holds up the layers of others.
 #[derive(Clone, Debug)]
 pub(crate) struct Unpacking {
     permits: Arc<Semaphore>,
+    places: Arc<Turns>,
     chains: Chains,
     options: ApplyOptions,
 }
@@ -81,9 +89,11 @@ impl Unpacking {
     /// `at_once` layers are unpacked at a time; 0: as many as there are cores.
     pub(crate) fn new(at_once: usize, processors: Arc<[StreamProcessor]>, sync_fs: bool) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MOST);
-        let permits = Arc::new(Semaphore::new(if at_once == 0 { cores } else { at_once }));
+        let at_once = if at_once == 0 { cores } else { at_once };
+        let permits = Arc::new(Semaphore::new(at_once));
+        let places = Arc::new(Turns::new(at_once.clamp(FOLLOWED, MOST)));
         let options = ApplyOptions { processors, sync_fs, ..ApplyOptions::default() };
-        Self { permits, chains: Chains::default(), options }
+        Self { permits, places, chains: Chains::default(), options }
     }
 }
 
