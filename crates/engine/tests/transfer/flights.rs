@@ -145,6 +145,53 @@ async fn a_blob_that_came_by_other_ways_has_our_source_too() {
     }
 }
 
+/// What a second pull of the same image shows, and that it needs the first for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_pull_is_on_board_while_the_first_unpacks() {
+    let image = Image::new(vec![Layer::random("small", 20_000, 1), Layer::random("large", 1 << 20, 2)]);
+    let [small, large] = &image.layers[..] else { panic!("two layers") };
+    let crawl = |layer: &Layer, first| Crawl { digest: layer.digest(), first, every: NEVER };
+    for (snapshotter, leaves) in [("overlayfs", true), ("overlayfs", false), ("native", true), ("native", false)] {
+        let slow = Slow::start(&[("v1", &image)], vec![crawl(small, 10_000), crawl(large, 700_000)]);
+        let bed = Arc::new(Bed::new());
+        let pull = || bed.begin(&bed.scope, &slow.reference("v1"), snapshotter);
+        let (first, told) = pull();
+        let mut told = Heard::of(told);
+        // One layer upon the other, or all at once.
+        if snapshotter == "overlayfs" {
+            told.hears(large, "extracting").await;
+        } else {
+            told.hears(small, "downloading").await;
+            assert!(eventually(|| slow.gets(&large.digest()) == 1));
+        }
+        let (second, told) = pull();
+        let mut told = Heard::of(told);
+        let here = told.hears(small, "waiting").await;
+        assert_eq!((here.progress, here.total), (0, small.blob.len() as u64));
+        assert_eq!(told.hears(small, "downloading").await.progress, 10_000);
+        if snapshotter == "overlayfs" {
+            let (progress, first) = (told.hears(large, "extracting").await.progress, 700_000);
+            assert!(progress > 0 && progress <= first, "{progress}");
+        }
+        if leaves {
+            first.abort();
+            assert!(first.await.unwrap_err().is_cancelled());
+            slow.gate.open();
+        } else {
+            slow.gate.open();
+            first.await.unwrap().unwrap();
+        }
+        second.await.unwrap().unwrap();
+        told.hears(large, "extracted").await;
+        for layer in &image.layers {
+            assert_eq!(slow.gets(&layer.digest()), 1, "{snapshotter}, the first leaves: {leaves}");
+        }
+        bed.store.collect_garbage().unwrap();
+        assert_eq!(bed.snapshots(snapshotter).len(), 2);
+        assert!(bed.file(snapshotter, &image.chain()[1], "large").is_some());
+    }
+}
+
 /// Layers that come byte by byte, more of them than are unpacked or followed at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_crawls_holds_up_its_own_images_only() {

@@ -3,6 +3,7 @@
 use super::{
     Job,
     active::{Active, Extracted},
+    chains::{Chain, Work},
     label,
 };
 use crate::{
@@ -11,8 +12,9 @@ use crate::{
 };
 use client::oci::Descriptor;
 use model::{Digest, Error, Labels, Mount, Result};
-use std::{io::Read, pin::pin, sync::Arc};
+use std::{convert::Infallible, io::Read, pin::pin, sync::Arc};
 use store::layers::{ApplyOptions, apply};
+use tokio::sync::OwnedMutexGuard;
 
 /// Told to the snapshotter: which snapshot a layer will be, which layer, and on what.
 const REFERENCE: &str = "containerd.io/snapshot.ref";
@@ -63,21 +65,25 @@ impl Job {
         before_fetch: &mut (dyn FnMut() + Send),
     ) -> Result<Extracted> {
         let name = format!("{}/{}/{}", self.scope.namespace, self.target.snapshotter, layer.chain_id);
-        let chain = self.unpacking.chains.lock(name).await;
+        let chain = self.unpacking.chains.of(name);
+        let (guard, mut ticket) = self.lock(layer, &chain, before_fetch).await;
         for attempt in 1.. {
             let Some(active) = self.prepare(layer).await? else {
-                return Ok(Extracted { active: None, _chain: chain });
+                return Ok(Extracted { active: None, _chain: guard });
             };
             if active.is_staged() {
-                return Ok(Extracted { active: Some(active), _chain: chain });
+                return Ok(Extracted { active: Some(active), _chain: guard });
             }
             self.check_readable(&layer.blob)?;
             before_fetch();
-            match self.fill(layer, active, stop).await {
+            let ticket = ticket.take().or_else(|| self.ticket(layer));
+            // Those who wait may have a ticket now.
+            chain.tell(&layer.blob.digest, 0);
+            match self.fill(layer, active, ticket, &chain, stop).await {
                 Ok(active) => {
                     let labels = Labels::from([(UNCOMPRESSED.to_owned(), layer.diff_id.to_string())]);
                     label(&self.store, &self.scope, &layer.blob.digest, labels).await?;
-                    return Ok(Extracted { active: Some(active), _chain: chain });
+                    return Ok(Extracted { active: Some(active), _chain: guard });
                 }
                 Err((error, again)) if again && attempt < ATTEMPTS => {
                     tracing::debug!(layer = %layer.blob.digest, %error, "trying a layer again");
@@ -86,6 +92,62 @@ impl Job {
             }
         }
         Err(Error::internal("no attempt was made"))
+    }
+
+    /// Waits until the chain id is ours, and shows meanwhile how far those are who have it. They may leave without the
+    /// snapshot: as soon as they need the layer's blob, we have a ticket too.
+    async fn lock(
+        &self,
+        layer: &Layer,
+        chain: &Chain,
+        before_fetch: &mut (dyn FnMut() + Send),
+    ) -> (OwnedMutexGuard<()>, Option<Ticket>) {
+        let mut ticket = None;
+        let guard = tokio::select! {
+            biased;
+            guard = chain.lock() => guard,
+            never = self.board(layer, chain, &mut ticket, before_fetch) => match never {},
+            never = self.echo(layer, chain) => match never {},
+        };
+        (guard, ticket)
+    }
+
+    /// Gets a ticket when those who have `chain` need the blob of `layer`, and waits with them for it.
+    async fn board(
+        &self,
+        layer: &Layer,
+        chain: &Chain,
+        ticket: &mut Option<Ticket>,
+        before_fetch: &mut (dyn FnMut() + Send),
+    ) -> Infallible {
+        let mut work = chain.hear();
+        loop {
+            // Never an error: `chain` may say more.
+            drop(work.wait_for(|work| work.blob.as_ref() == Some(&layer.blob.digest)).await);
+            if ticket.is_none() {
+                before_fetch();
+                *ticket = self.ticket(layer);
+                if let Some(waiting) = ticket
+                    && self.arrive(layer, waiting).await.is_err()
+                {
+                    // They try again, or it will be for us to find out.
+                    *ticket = None;
+                }
+            }
+            drop(work.changed().await);
+        }
+    }
+
+    /// Tells as ours how far those who have `chain` are with the blob of `layer`.
+    async fn echo(&self, layer: &Layer, chain: &Chain) -> Infallible {
+        let mut work = chain.hear();
+        loop {
+            let Work { blob, unpacked } = work.borrow_and_update().clone();
+            if unpacked > 0 && blob.as_ref() == Some(&layer.blob.digest) {
+                self.tracker.extracting(&layer.blob, unpacked);
+            }
+            drop(work.changed().await);
+        }
     }
 
     /// Refuses an encrypted layer that nobody here decrypts: its bytes would be taken for a broken archive.
@@ -139,9 +201,16 @@ impl Job {
 
     /// Applies the layer's blob, as it arrives if there is a place to follow it. A failure says whether another
     /// attempt may go better.
-    async fn fill(&self, layer: &Layer, active: Active, stop: &Stop) -> Result<Active, (Error, bool)> {
-        let Some(mut ticket) = self.ticket(layer) else {
-            return self.apply(layer, active, None, stop).await.map_err(|error| (error, false));
+    async fn fill(
+        &self,
+        layer: &Layer,
+        active: Active,
+        ticket: Option<Ticket>,
+        chain: &Chain,
+        stop: &Stop,
+    ) -> Result<Active, (Error, bool)> {
+        let Some(mut ticket) = ticket else {
+            return self.apply(layer, active, None, chain, stop).await.map_err(|error| (error, false));
         };
         let incoming = ticket.incoming();
         let filled = async {
@@ -152,10 +221,10 @@ impl Job {
                 bytes = Bytes::growing(incoming, &self.unpacking.places) => Some(bytes?),
             };
             if bytes.is_none() {
-                return Ok(self.apply(layer, active, None, stop).await);
+                return Ok(self.apply(layer, active, None, chain, stop).await);
             }
             // Both to their ends: that bytes are wrong shows in what they unpack to before their digest tells.
-            let (arrived, extracted) = tokio::join!(arrival, self.apply(layer, active, bytes, stop));
+            let (arrived, extracted) = tokio::join!(arrival, self.apply(layer, active, bytes, chain, stop));
             arrived.map(|()| extracted)
         };
         match filled.await {
@@ -168,11 +237,18 @@ impl Job {
     }
 
     /// Applies `bytes`, or those of the store.
-    async fn apply(&self, layer: &Layer, active: Active, bytes: Option<Bytes>, stop: &Stop) -> Result<Active> {
+    async fn apply(
+        &self,
+        layer: &Layer,
+        active: Active,
+        bytes: Option<Bytes>,
+        chain: &Chain,
+        stop: &Stop,
+    ) -> Result<Active> {
         let permit = Permit::take(Arc::clone(&self.unpacking.permits)).await?;
         let options = ApplyOptions { expected_diff_id: Some(layer.diff_id.clone()), ..self.unpacking.options.clone() };
         let (store, scope, stop) = (self.store.clone(), self.scope.clone(), stop.clone());
-        let (tracker, layer) = (Arc::clone(&self.tracker), layer.clone());
+        let (tracker, layer, chain) = (Arc::clone(&self.tracker), layer.clone(), chain.clone());
         blocking(move || {
             let blob = layer.blob.clone();
             let bytes = match bytes {
@@ -180,7 +256,10 @@ impl Job {
                 None => Bytes::whole(store.open_reader(&scope, &blob.digest)?.into_file()),
             };
             // With its permit and place: the disk may work while the next layer is unpacked.
-            let follower = Follower::new(bytes, permit, stop, move |bytes| tracker.extracting(&blob, bytes));
+            let follower = Follower::new(bytes, permit, stop, move |bytes| {
+                tracker.extracting(&blob, bytes);
+                chain.tell(&blob.digest, bytes);
+            });
             let mounts =
                 if layer.apart && layer.parent.is_some() { active.mounts_apart() } else { active.mounts.clone() };
             apply_layer(follower, &layer, &mounts, &options)?;
