@@ -206,3 +206,23 @@ impl Client {
         Ok(platforms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_is_exact_and_what_runs_is_near() {
+        let platform = |text: &str| Platform::parse(text).unwrap();
+        let (amd64, i386) = (platform("linux/amd64"), platform("linux/386"));
+        assert!(Platforms::RunnableOn(amd64.clone()).rank(&i386).is_some());
+        let only = Platforms::exactly(vec![amd64.clone()]);
+        assert_eq!((only.rank(&amd64), only.rank(&i386)), (Some(0), None));
+        // As they are named, not as they run.
+        let both = Platforms::exactly(vec![i386.clone(), Platform::new("linux", "x86_64", "")]);
+        assert_eq!((both.rank(&i386), both.rank(&amd64)), (Some(0), Some(1)));
+        assert_eq!(both.rank(&platform("linux/arm64")), None);
+        assert_eq!(Platforms::exactly(Vec::new()), Platforms::All);
+        assert_eq!(both.to_string(), "platform linux/386 or linux/x86_64");
+    }
+}

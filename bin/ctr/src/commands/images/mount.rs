@@ -36,13 +36,14 @@ pub(crate) struct Mount {
     expiration: Duration,
     #[command(flatten)]
     snapshotter: SnapshotterFlag,
-    #[command(flatten)]
-    _unused: UnusedFlags,
     /// The image
     #[arg(value_name = "REF")]
     image: String,
     /// Where to mount it
     target: Option<String>,
+    // Last: those behind it would come under its heading.
+    #[command(flatten)]
+    _unused: UnusedFlags,
 }
 
 impl Mount {

@@ -140,3 +140,27 @@ impl Push {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        push: Push,
+    }
+
+    #[test]
+    fn what_the_service_has_no_words_for_is_done_here() {
+        let needs = |words: &[&str]| {
+            let flags = Flags::try_parse_from([&["push"], words, &["r.example/a:1"]].concat()).unwrap();
+            flags.push.needs_local()
+        };
+        assert_eq!(needs(&["--plain-http", "--http-dump"]), None);
+        for flag in ["--manifest-type=x/y", "--manifest=sha256:0", "--max-concurrent-uploaded-layers=1"] {
+            assert_eq!(needs(&[flag]), flag.split('=').next());
+        }
+    }
+}

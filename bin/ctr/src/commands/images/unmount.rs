@@ -21,10 +21,11 @@ pub(crate) struct Unmount {
     rm: bool,
     #[command(flatten)]
     snapshotter: SnapshotterFlag,
-    #[command(flatten)]
-    _unused: UnusedFlags,
     /// Where the image is mounted
     target: String,
+    // Last: those behind it would come under its heading.
+    #[command(flatten)]
+    _unused: UnusedFlags,
 }
 
 impl Unmount {
