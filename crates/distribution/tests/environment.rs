@@ -1,7 +1,13 @@
 //! What the environment of the process decides: proxies, and the authorities of the system.
 //!
 //! Each test runs once more in a process of its own, with the environment that it is about.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests report by panicking, and to the first process by its output"
+)]
 
 mod support;
 
