@@ -130,8 +130,8 @@ pub trait Driver: Send + Sync + fmt::Debug {
     fn mounts(&self, snapshot: &Snapshot<'_>) -> Result<Vec<Mount>>;
 
     /// Makes the active `snapshot` what its layer means above `parents` (nearest first), its ancestors to be, if
-    /// that was not known yet when the layer was unpacked. Says whether anything was written. May be repeated with
-    /// the same parents.
+    /// that was not known yet when the layer was unpacked. Says whether anything was written that is not durable yet.
+    /// May be repeated with the same parents.
     fn reconcile(&self, snapshot: &Snapshot<'_>, parents: &[u64]) -> Result<bool> {
         let _ = (snapshot, parents);
         Ok(false)

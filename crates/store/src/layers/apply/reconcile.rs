@@ -76,7 +76,7 @@ pub(crate) fn keeps_marks(directory: &Path) -> bool {
 }
 
 /// Makes the overlay's directory `upper` what it has to be above `below` (nothing: the lowest layer), if a layer
-/// unpacked there left something to that. Says whether there was something to do.
+/// unpacked there left something to that. Says whether it changed something that is not durable yet.
 ///
 /// Interrupted, it can be repeated with the same `below`.
 pub(crate) fn reconcile(upper: &Path, below: &[Mount], user_xattr: bool) -> Result<bool> {
@@ -86,13 +86,18 @@ pub(crate) fn reconcile(upper: &Path, below: &[Mount], user_xattr: bool) -> Resu
     let below = if below.is_empty() { None } else { Some(reach(below, &mut mounted)?) };
     let opaque = pending == OPAQUE_ROOT;
     let shows_through = below.as_ref().filter(|_| !opaque).map(duplicate).transpose()?;
-    walk(duplicate(&root)?, shows_through, opaque_mark(user_xattr))?;
+    let mut changed = walk(duplicate(&root)?, shows_through, opaque_mark(user_xattr))?;
     if let Some(below) = below.filter(|_| opaque) {
         hide(&root, &below, user_xattr)?;
+        changed = true;
     }
     // Last: until then it is known that there is something to do.
     unmark(&root.fd, PENDING)?;
-    Ok(true)
+    if !changed {
+        // Most whiteouts hide something: that nothing else is written is much less to wait for.
+        fs::fsync(&root.fd).map_err(failed("sync upper directory"))?;
+    }
+    Ok(changed)
 }
 
 /// A directory of the upper side being walked.
@@ -108,12 +113,17 @@ struct Level {
     times: Option<Timestamps>,
 }
 
-fn walk(upper: Directory, below: Option<Directory>, opaque_mark: &str) -> Result<()> {
+/// Says whether something was changed.
+fn walk(upper: Directory, below: Option<Directory>, opaque_mark: &str) -> Result<bool> {
+    let mut changed = false;
     let mut levels = vec![Level::open(Vec::new(), upper, below, opaque_mark)?];
     while let Some(level) = levels.last_mut() {
         let next = match level.directories.pop() {
             Some(name) => level.enter(name, opaque_mark).map(Some),
-            None => level.finish().map(|()| None),
+            None => {
+                changed |= level.is_changed();
+                level.finish().map(|()| None)
+            }
         };
         match next {
             Ok(Some(_)) if levels.len() >= MAX_DEPTH => {
@@ -125,7 +135,7 @@ fn walk(upper: Directory, below: Option<Directory>, opaque_mark: &str) -> Result
             Err(error) => return Err(error.context(shown(&path(&levels)))),
         }
     }
-    Ok(())
+    Ok(changed)
 }
 
 fn path(levels: &[Level]) -> Vec<u8> {
@@ -163,6 +173,10 @@ impl Level {
             }
         }
         Ok(Self { name, upper, below, directories, is_implied, times })
+    }
+
+    fn is_changed(&self) -> bool {
+        self.is_implied || self.times.is_some()
     }
 
     /// Does what comes after everything in it.
