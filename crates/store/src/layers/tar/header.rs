@@ -152,11 +152,12 @@ impl<'a> Header<'a> {
 }
 
 impl Format {
+    /// Go's `archive/tar` does not look at the version after ustar's magic; some programs leave it out.
     fn of(block: &Block) -> Self {
-        match (&block[257..265], &block[508..512]) {
-            (b"ustar\x0000", b"tar\0") => Self::Star,
-            (b"ustar\x0000", _) => Self::Ustar,
-            (b"ustar  \0", _) => Self::Gnu,
+        match (&block[257..263], &block[263..265], &block[508..512]) {
+            (b"ustar\0", _, b"tar\0") => Self::Star,
+            (b"ustar\0", ..) => Self::Ustar,
+            (b"ustar ", b" \0", _) => Self::Gnu,
             _ => Self::V7,
         }
     }
@@ -229,6 +230,25 @@ mod tests {
         let over = [&[0x80, 0, 0, 0, 0x80][..], &[0; 7]].concat();
         for bad in [&b"0008\0"[..], b"12x4", &over, &[0xbf; 12]] {
             assert!(number(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn formats_are_told_as_go_tells_them() {
+        let format = |magic: &[u8], trailer: &[u8]| {
+            let mut block = [0; BLOCK];
+            block[257..257 + magic.len()].copy_from_slice(magic);
+            block[508..508 + trailer.len()].copy_from_slice(trailer);
+            Format::of(&block)
+        };
+        for version in ["00", "\0\0", "  ", "0\0"] {
+            let magic = format!("ustar\0{version}");
+            assert_eq!(format(magic.as_bytes(), b""), Format::Ustar, "{version:?}");
+            assert_eq!(format(magic.as_bytes(), b"tar\0"), Format::Star, "{version:?}");
+        }
+        assert_eq!(format(b"ustar  \0", b""), Format::Gnu);
+        for other in [&b"ustar \0\0"[..], b"ustar00\0", b"USTAR\x0000", b""] {
+            assert_eq!(format(other, b"tar\0"), Format::V7, "{other:?}");
         }
     }
 
