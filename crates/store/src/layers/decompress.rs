@@ -6,8 +6,9 @@
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, Read};
 
-/// Most memory a zstd frame may ask for: 2^27 bytes, as `zstd -d` without `--long` and Go containerd's decoder allow.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Most memory a zstd frame may ask for, by its logarithm: 512 MiB, as Go containerd's decoder allows. It is touched
+/// only as far as the frame fills it, and goes with the stream.
+const ZSTD_WINDOW_LOG_MAX: u32 = 29;
 
 /// What a stream is compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,18 @@ mod tests {
         assert_eq!(decode(&frames).unwrap(), b"one two");
         assert_eq!(decode(b"plain").unwrap(), b"plain");
         assert_eq!(decode(b"").unwrap(), b"");
+    }
+
+    #[test]
+    fn windows_of_up_to_512_mib_are_read() {
+        let frame = |window_log: u8| {
+            // A frame of one raw block: descriptor, window (its exponent less 10, no mantissa), the last block's header.
+            let header = [0xfd2f_b528u32.to_le_bytes().to_vec(), vec![0, (window_log - 10) << 3, 4 << 3 | 1, 0, 0]];
+            [header.concat(), b"long".to_vec()].concat()
+        };
+        assert_eq!(decode(&frame(29)).unwrap(), b"long");
+        let error = decode(&frame(30)).unwrap_err().to_string();
+        assert!(error.starts_with("zstd: ") && error.contains("memory"), "{error}");
     }
 
     #[test]
