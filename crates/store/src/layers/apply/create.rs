@@ -85,8 +85,8 @@ impl Tree<'_> {
         let stat = fs::fstat(&fd).map_err(failed("stat"))?;
         self.set_attributes(&fd, &stat, entry)?;
         let path = join(parent, name);
-        self.set_times_at_end(&path, times(entry));
         let made = Directory { fd, id: (stat.st_dev, stat.st_ino), set_gid: entry.mode & 0o2000 != 0 };
+        self.set_times_at_end(&made, &path, times(entry));
         self.keep(&path, &Rc::new(made));
         Ok(())
     }

@@ -11,6 +11,9 @@ mod target;
 mod tree;
 mod whiteout;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use reconcile::{keeps_marks, reconcile};
 pub(super) use target::{Target, lower_directories, option};
 
@@ -27,6 +30,17 @@ use tree::Tree;
 /// Unpacks the archive in `input` into `target`.
 pub(super) fn extract(input: &mut Input, target: &Target, ids: Option<&IdMap>) -> Result<()> {
     let mut tree = Tree::open(target, ids)?;
+    unpack(&mut tree, input)?;
+    tree.finish()?;
+    if let Whiteouts::Overlay { user_xattr } = target.whiteouts
+        && !target.below.is_empty()
+    {
+        reconcile(&target.root, &target.below, user_xattr)?;
+    }
+    Ok(())
+}
+
+fn unpack(tree: &mut Tree<'_>, input: &mut Input) -> Result<()> {
     let mut reader = Reader::new(input);
     while let Some(entry) = reader.next_entry()? {
         let path = clean(&entry.path);
@@ -43,13 +57,7 @@ pub(super) fn extract(input: &mut Input, target: &Target, ids: Option<&IdMap>) -
                 None => tree.create(parent, name, &entry, &mut reader),
             },
         };
-        applied.map_err(|error| error.context(shown(&entry.path)))?;
-    }
-    tree.finish()?;
-    if let Whiteouts::Overlay { user_xattr } = target.whiteouts
-        && !target.below.is_empty()
-    {
-        reconcile(&target.root, &target.below, user_xattr)?;
+        applied.and_then(|()| tree.check_kept()).map_err(|error| error.context(shown(&entry.path)))?;
     }
     Ok(())
 }

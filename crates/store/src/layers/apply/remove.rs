@@ -50,7 +50,9 @@ impl Tree<'_> {
                 _ => AtFlags::empty(),
             },
         };
-        fs::unlinkat(&parent.fd, name, flags).map_err(failed("remove"))
+        fs::unlinkat(&parent.fd, name, flags).map_err(failed("remove"))?;
+        self.forget_name(parent.id, name);
+        Ok(())
     }
 
     /// Removes everything in `directory` that this layer has not made.
@@ -60,7 +62,7 @@ impl Tree<'_> {
         at.and_then(|at| self.empty(at, Going::WhatWasThere)).map_err(not_removed)
     }
 
-    fn empty(&self, mut at: Descent, going: Going) -> io::Result<()> {
+    fn empty(&mut self, mut at: Descent, going: Going) -> io::Result<()> {
         let mut levels = vec![self.clear(&at, going, false)?];
         while let Some(level) = levels.last_mut() {
             if let Some(name) = level.directories.pop() {
@@ -70,20 +72,24 @@ impl Tree<'_> {
                 levels.push(below);
                 continue;
             }
-            let done = levels.pop();
+            let Some(done) = levels.pop() else { break };
+            if going == Going::All {
+                self.forget_directory(done.id);
+            }
             let Some(name) = at.leave()? else { break };
-            let (Some(done), Some(above)) = (done, levels.last_mut()) else { break };
+            let Some(above) = levels.last_mut() else { break };
             if done.kept || !done.removable {
                 above.kept = true;
             } else {
                 fs::unlinkat(at.dir(), &name, AtFlags::REMOVEDIR)?;
+                self.forget_name(above.id, name.to_bytes());
             }
         }
         Ok(())
     }
 
     /// Removes all but directories from where `at` is.
-    fn clear(&self, at: &Descent, going: Going, removable: bool) -> io::Result<Level> {
+    fn clear(&mut self, at: &Descent, going: Going, removable: bool) -> io::Result<Level> {
         let stat = fs::fstat(at.dir())?;
         let id = (stat.st_dev, stat.st_ino);
         let mut level = Level { id, directories: Vec::new(), removable, kept: false };
@@ -94,6 +100,7 @@ impl Tree<'_> {
                 level.kept = true;
             } else {
                 fs::unlinkat(at.dir(), &name, AtFlags::empty())?;
+                self.forget_name(id, name.to_bytes());
             }
         }
         Ok(level)

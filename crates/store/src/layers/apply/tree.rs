@@ -7,7 +7,7 @@ use crate::layers::{
     rooted::{Directory, failed, open_in, shown, split},
     tar::{Entry, Time},
 };
-use model::Result;
+use model::{Error, Result};
 use rustix::{
     fs::{self, AtFlags, FileType, Timespec, Timestamps},
     io::Errno,
@@ -24,6 +24,12 @@ const EXT4: i64 = 0xEF53;
 /// Directories held open at a time. Archives go through a tree in order, so few are needed.
 const OPEN_DIRECTORIES: usize = 64;
 
+/// Most bytes that are kept about the names of one layer, as [`Tree::kept`] counts them: those of 16 million files.
+const MAX_KEPT: usize = 256 << 20;
+
+/// Device and inode number.
+type Id = (u64, u64);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Tree<'a> {
@@ -38,13 +44,28 @@ pub(super) struct Tree<'a> {
     pub(super) pending: bool,
     /// By clean path. Emptied whenever something a path may lead through is removed.
     open: HashMap<Vec<u8>, Rc<Directory>>,
-    /// Hashes of directory and name of everything this layer made: whiteouts concern only what was there before.
+    /// Hashes of directory and name of everything there that this layer made: whiteouts concern only what was there
+    /// before.
     unpacked: HashSet<u64>,
     hasher: RandomState,
     /// Directory times, set last since every file made in a directory changes them.
-    times: Vec<(Vec<u8>, Timestamps)>,
+    times: HashMap<Id, Late>,
+    /// Bytes of the paths in `times`.
+    paths: usize,
+    /// How often `times` was added to.
+    turn: u64,
+    pub(super) max_kept: usize,
     /// Whether a directory or link was removed, so that a path in `times` may mean something else by now.
     replaced: bool,
+}
+
+/// What is set when everything is unpacked.
+#[derive(Debug)]
+struct Late {
+    /// Later ones are set later: what their path means is what counts.
+    turn: u64,
+    path: Box<[u8]>,
+    times: Timestamps,
 }
 
 impl<'a> Tree<'a> {
@@ -61,7 +82,10 @@ impl<'a> Tree<'a> {
             open: HashMap::new(),
             unpacked: HashSet::new(),
             hasher: RandomState::new(),
-            times: Vec::new(),
+            times: HashMap::new(),
+            paths: 0,
+            turn: 0,
+            max_kept: MAX_KEPT,
             replaced: false,
         })
     }
@@ -99,18 +123,55 @@ impl<'a> Tree<'a> {
     }
 
     /// Whether this layer made `name` in the directory with `id`.
-    pub(super) fn is_unpacked(&self, id: (u64, u64), name: &[u8]) -> bool {
+    pub(super) fn is_unpacked(&self, id: Id, name: &[u8]) -> bool {
         self.unpacked.contains(&self.hasher.hash_one((id, name)))
     }
 
-    /// Sets the times of the directory `path` once everything is unpacked.
-    pub(super) fn set_times_at_end(&mut self, path: &[u8], times: Timestamps) {
-        self.times.push((path.to_vec(), times));
+    /// Records that `name` is no longer in the directory with `id`.
+    pub(super) fn forget_name(&mut self, id: Id, name: &[u8]) {
+        self.unpacked.remove(&self.hasher.hash_one((id, name)));
+    }
+
+    /// Records that the directory with `id` is gone.
+    pub(super) fn forget_directory(&mut self, id: Id) {
+        if let Some(late) = self.times.remove(&id) {
+            self.paths -= late.path.len();
+        }
+    }
+
+    /// Sets the times of `directory`, at `path`, once everything is unpacked.
+    pub(super) fn set_times_at_end(&mut self, directory: &Directory, path: &[u8], times: Timestamps) {
+        self.turn += 1;
+        self.paths += path.len();
+        let late = Late { turn: self.turn, path: path.into(), times };
+        if let Some(earlier) = self.times.insert(directory.id, late) {
+            self.paths -= earlier.path.len();
+        }
+    }
+
+    /// Bytes that are kept about what this layer has made, tables included.
+    pub(super) fn kept(&self) -> usize {
+        self.unpacked.len() * 2 * size_of::<u64>() + self.times.len() * 2 * size_of::<(Id, Late)>() + self.paths
+    }
+
+    /// Checks that what is kept has its bounds, whatever the archive has.
+    ///
+    /// # Errors
+    /// `ResourceExhausted`.
+    pub(super) fn check_kept(&self) -> Result<()> {
+        if self.kept() <= self.max_kept {
+            return Ok(());
+        }
+        let (names, most) = (self.unpacked.len(), self.max_kept);
+        Err(Error::resource_exhausted(format!("too many files: their {names} names take more than {most} bytes")))
     }
 
     /// Does what had to wait until every file is there.
     pub(super) fn finish(mut self) -> Result<()> {
-        for (path, times) in std::mem::take(&mut self.times) {
+        self.unpacked = HashSet::new();
+        let mut all: Vec<Late> = std::mem::take(&mut self.times).into_values().collect();
+        all.sort_unstable_by_key(|late| late.turn);
+        for Late { path, times, .. } in all {
             let Some((parent, name)) = split(&path) else { continue };
             self.set_directory_times(parent, name, &times).map_err(|error| error.context(shown(&path)))?;
         }
