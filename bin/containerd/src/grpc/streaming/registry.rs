@@ -40,7 +40,7 @@ impl Registry {
     ///
     /// # Errors
     /// `AlreadyExists` for an id in use.
-    pub(super) fn register(&self, scope: &Scope, id: &str, messages: Streaming<Any>) -> Result<Replies<Any>> {
+    pub(in crate::grpc) fn register(&self, scope: &Scope, id: &str, messages: Streaming<Any>) -> Result<Replies<Any>> {
         let key = key(scope, id);
         let (replies, body) = mpsc::channel(CAPACITY);
         let acknowledgement = Any { type_url: <()>::full_name(), value: Vec::new() };
