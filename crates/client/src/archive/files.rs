@@ -7,12 +7,18 @@ use model::{Digest, Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::{ffi::OsStrExt as _, fs::FileExt as _};
 use std::path::{Component, Path};
 use std::sync::Arc;
 
 /// Most files in an archive: an image has a few for each layer.
 const MAX_FILES: usize = 100_000;
+
+/// Most bytes of a path in an archive: no file system takes longer ones.
+const MAX_PATH: usize = 4096;
+
+/// Most bytes of all paths in an archive, and of where links lead.
+const MAX_NAMES: usize = 16 << 20;
 
 /// Enough of a file to tell how it is compressed.
 pub const HEAD: usize = 4;
@@ -25,6 +31,8 @@ pub struct Archive {
     files: BTreeMap<String, Place>,
     /// Symbolic links, by their path, with the path they lead to.
     links: BTreeMap<String, String>,
+    /// Bytes of all these paths.
+    names: usize,
 }
 
 /// Where a file of the archive is.
@@ -53,7 +61,7 @@ pub enum Place {
 impl Archive {
     /// An archive without files yet.
     pub fn new(what: &str) -> Self {
-        Self { what: what.to_owned(), files: BTreeMap::new(), links: BTreeMap::new() }
+        Self { what: what.to_owned(), files: BTreeMap::new(), links: BTreeMap::new(), names: 0 }
     }
 
     /// Adds a file; of two with the same path the later one counts, as for tar itself.
@@ -61,8 +69,17 @@ impl Archive {
         if self.files.len() >= MAX_FILES {
             return Err(Error::invalid_argument(format!("{} has more than {MAX_FILES} files", self.what)));
         }
+        self.count(path.len())?;
         self.files.insert(path, place);
         Ok(())
+    }
+
+    fn count(&mut self, name: usize) -> Result<()> {
+        self.names += name;
+        if self.names <= MAX_NAMES {
+            return Ok(());
+        }
+        Err(Error::invalid_argument(format!("{} has more than {MAX_NAMES} bytes of paths", self.what)))
     }
 
     /// Adds a symbolic link at `path` to `target`, relative to the link's own folder.
@@ -73,6 +90,7 @@ impl Archive {
         let folder = Path::new(path).parent().unwrap_or_else(|| Path::new(""));
         // Docker's archives link layers to each other; a link that leads outside leads to nothing.
         if let Some(target) = normal(&folder.join(target), true) {
+            self.count(path.len() + target.len())?;
             self.links.insert(path.to_owned(), target);
         }
         Ok(())
@@ -151,8 +169,15 @@ pub fn is_compressed(head: &[u8]) -> bool {
     head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
 }
 
-/// A path of the archive in its shortest form; an error if it leads out of the archive.
-pub fn entry_path(what: &str, path: &Path) -> Result<String> {
+/// A path of the archive in its shortest form; an error if it leads out of the archive, or is longer than any.
+pub(super) fn entry_path(what: &str, path: &Path) -> Result<String> {
+    let len = path.as_os_str().len();
+    if len > MAX_PATH {
+        let begin = String::from_utf8_lossy(&path.as_os_str().as_bytes()[..64]).into_owned();
+        return Err(Error::invalid_argument(format!(
+            "{what} holds a file whose path has {len} bytes, more than {MAX_PATH}: {begin:?}…"
+        )));
+    }
     normal(path, false)
         .ok_or_else(|| Error::invalid_argument(format!("{what} holds a file with an invalid path {}", path.display())))
 }
@@ -197,6 +222,22 @@ mod tests {
         archive.insert_link("a/out", "../../etc/passwd").unwrap();
         assert_eq!(archive.place("a/layer.tar").unwrap().size(), 1);
         assert!(archive.place("a/out").is_none());
+    }
+
+    #[test]
+    fn paths_are_bounded_each_and_all_together() {
+        assert!(entry_path("x", Path::new(&"p".repeat(MAX_PATH))).is_ok());
+        let error = entry_path("x", Path::new(&"p".repeat(MAX_PATH + 1))).unwrap_err().to_string();
+        assert!(error.contains("4097 bytes") && error.len() < 200, "{error}");
+        let mut archive = Archive::new("x");
+        let long = |index: usize| format!("{index:04096}");
+        let files = MAX_NAMES / MAX_PATH - 2;
+        for index in 0..files {
+            archive.insert(long(index), Place::Memory(Bytes::new())).unwrap();
+        }
+        archive.insert_link(&long(files), &long(0)).unwrap();
+        assert!(archive.insert_link("l", "t").unwrap_err().to_string().contains("bytes of paths"));
+        assert!(archive.insert("f".into(), Place::Memory(Bytes::new())).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A layer compressed otherwise, in one pass.
 
+use crate::archive::{HEAD, decompress};
 use crate::content::{Chunks, Expect};
 use crate::oci::{Descriptor, media_types};
 use crate::progress::{Event, Progress};
@@ -158,11 +159,9 @@ impl Read for Lazy {
 /// What the bytes hold, compressed otherwise.
 fn open(bytes: impl Read + Send + 'static, diff_id: Digest, compression: Compression) -> io::Result<Reader> {
     let mut bytes = BufReader::with_capacity(BUFFER, bytes);
-    let plain: Reader = match bytes.fill_buf()? {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::stream::read::Decoder::with_buffer(bytes)?),
-        _ => Box::new(bytes),
-    };
+    let head = bytes.fill_buf()?;
+    let head = head[..head.len().min(HEAD)].to_vec();
+    let plain: Reader = decompress(&head, bytes)?;
     let checked = Checked { reader: plain, hash: Some(Hash::new(diff_id.algorithm())), expected: diff_id };
     Ok(match compression {
         Compression::None => Box::new(checked),

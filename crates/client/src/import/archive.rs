@@ -2,12 +2,13 @@
 
 use super::stream;
 use crate::Client;
-use crate::archive::{Archive, HEAD, Place, entry_path, is_compressed, not_a_tar};
+use crate::archive::{Archive, HEAD, Place, each_entry_with_seek, is_compressed, not_a_tar};
 use crate::content::{Chunks, Expect, Written};
 use crate::progress::Progress;
 use model::{Error, Result};
 use std::fs::File;
 use std::io::Seek as _;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,11 +56,8 @@ pub(crate) async fn store(
 fn index(what: &str, input: File, len: u64) -> Result<Archive> {
     let file = Arc::new(input.try_clone().map_err(|error| Error::io(format!("open {what}"), error))?);
     let mut archive = Archive::new(what);
-    let mut tar = tar::Archive::new(input);
-    for entry in tar.entries_with_seek().map_err(|error| not_a_tar(what, error))? {
-        let entry = entry.map_err(|error| not_a_tar(what, error))?;
-        let path = entry.path().map_err(|error| not_a_tar(what, error))?;
-        let path = entry_path(what, &path)?;
+    let broken = |error| not_a_tar(what, error);
+    each_entry_with_seek(what, input, broken, |path, entry| {
         match entry.header().entry_type() {
             tar::EntryType::Regular | tar::EntryType::Continuous => {
                 let (offset, size) = (entry.raw_file_position(), entry.size());
@@ -69,13 +67,14 @@ fn index(what: &str, input: File, len: u64) -> Result<Archive> {
                 archive.insert(path, Place::Range { file: file.clone(), offset, size })?;
             }
             tar::EntryType::Symlink => {
-                let target = entry.link_name().map_err(|error| not_a_tar(what, error))?;
+                let target = entry.link_name().map_err(broken)?;
                 if let Some(target) = target.as_deref().and_then(Path::to_str) {
                     archive.insert_link(&path, target)?;
                 }
             }
             _ => {}
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(archive)
 }

@@ -1,14 +1,15 @@
 //! An archive that can be read only once: blobs go to the store as they come.
 
 use crate::Client;
-use crate::archive::{Archive, HEAD, Place, digest_of_path, entry_path, is_compressed, not_a_tar};
+use crate::archive::{Archive, HEAD, Place, decompress, digest_of_path, each_entry, not_a_tar};
 use crate::content::{CHUNK, Chunks, Expect, Written, fill};
 use crate::oci::MAX_DOCUMENT;
 use crate::progress::{Event, Progress};
 use bytes::Bytes;
 use model::{Error, Result};
 use std::fs::File;
-use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -31,8 +32,7 @@ enum Found {
 pub(super) async fn drain(client: &Client, what: &str, input: File, progress: &Arc<dyn Progress>) -> Result<Archive> {
     let (sender, mut found) = mpsc::channel(1);
     let name = what.to_owned();
-    let reader =
-        tokio::task::spawn_blocking(move || decompress(input, &name).and_then(|tar| read(&name, tar, &sender)));
+    let reader = tokio::task::spawn_blocking(move || open(input, &name).and_then(|tar| read(&name, tar, &sender)));
     let mut archive = Archive::new(what);
     let mut uploads = JoinSet::new();
     while let Some(found) = found.recv().await {
@@ -85,37 +85,26 @@ fn settle(
     archive.insert(path, Place::Stored { written, head })
 }
 
-type Input = Chain<Cursor<Vec<u8>>, File>;
-
 /// The tar inside a perhaps compressed file.
-fn decompress(mut input: File, what: &str) -> Result<Box<dyn Read>> {
+fn open(mut input: File, what: &str) -> Result<Box<dyn Read + Send>> {
     let mut head = vec![0; HEAD];
-    let len = fill(&mut input, &mut head).map_err(|error| Error::io(format!("read {what}"), error))?;
+    let failed = |error| Error::io(format!("read {what}"), error);
+    let len = fill(&mut input, &mut head).map_err(failed)?;
     head.truncate(len);
-    let (gzip, compressed) = (head.starts_with(&[0x1f]), is_compressed(&head));
-    let input: Input = Cursor::new(head).chain(input);
-    let buffered = || BufReader::with_capacity(256 << 10, input);
-    Ok(match (compressed, gzip) {
-        (false, _) => Box::new(buffered()),
-        (true, true) => Box::new(flate2::bufread::MultiGzDecoder::new(buffered())),
-        (true, false) => Box::new(
-            zstd::stream::read::Decoder::with_buffer(buffered())
-                .map_err(|error| Error::io(format!("read {what}"), error))?,
-        ),
-    })
+    let whole = Cursor::new(head.clone()).chain(input);
+    decompress(&head, BufReader::with_capacity(256 << 10, whole)).map_err(failed)
 }
 
 /// Goes through the archive until its end, or until nobody listens any more.
-fn read(what: &str, tar: Box<dyn Read>, sender: &mpsc::Sender<Found>) -> Result<()> {
+fn read(what: &str, tar: Box<dyn Read + Send>, sender: &mpsc::Sender<Found>) -> Result<()> {
     let mut documents = 0;
-    let mut tar = tar::Archive::new(tar);
-    for entry in tar.entries().map_err(|error| not_a_tar(what, error))? {
-        let mut entry = entry.map_err(|error| not_a_tar(what, error))?;
-        let path = entry_path(what, &entry.path().map_err(|error| not_a_tar(what, error))?)?;
+    let broken = |error| not_a_tar(what, error);
+    let listened = |listened| Ok(if listened { ControlFlow::Continue(()) } else { ControlFlow::Break(()) });
+    each_entry(what, tar, broken, |path, entry| {
         let found = match entry.header().entry_type() {
             tar::EntryType::Regular | tar::EntryType::Continuous => {
                 let size = entry.size();
-                match small(&mut entry, size).map_err(|error| not_a_tar(what, error))? {
+                match small(entry, size).map_err(broken)? {
                     Start::Whole(bytes) if matches!(bytes.first(), Some(b'{' | b'[')) => {
                         documents += size;
                         if documents > MAX_DOCUMENTS {
@@ -125,28 +114,20 @@ fn read(what: &str, tar: Box<dyn Read>, sender: &mpsc::Sender<Found>) -> Result<
                         }
                         Found::Document(path, bytes)
                     }
-                    start => {
-                        if !send_blob(sender, path, size, &start, &mut entry) {
-                            return Ok(());
-                        }
-                        continue;
-                    }
+                    start => return listened(send_blob(sender, path, size, &start, entry)),
                 }
             }
             tar::EntryType::Symlink => {
-                let target = entry.link_name().map_err(|error| not_a_tar(what, error))?;
+                let target = entry.link_name().map_err(broken)?;
                 match target.as_deref().and_then(Path::to_str) {
                     Some(target) => Found::Link(path, target.to_owned()),
-                    None => continue,
+                    None => return listened(true),
                 }
             }
-            _ => continue,
+            _ => return listened(true),
         };
-        if sender.blocking_send(found).is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
+        listened(sender.blocking_send(found).is_ok())
+    })
 }
 
 /// The beginning of a file.

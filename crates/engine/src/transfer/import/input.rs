@@ -3,7 +3,7 @@
 use super::WHAT;
 use crate::transfer::ByteInput;
 use bytes::Bytes;
-use client::archive::{HEAD, is_compressed, not_a_tar};
+use client::archive::{HEAD, decompress, not_a_tar};
 use model::{Error, Result};
 use std::io::{self, BufReader, Cursor, Read};
 
@@ -39,16 +39,11 @@ impl Read for Pieces {
 }
 
 /// The tar in a stream: its first bytes tell how it is compressed, if it may be.
-pub(super) fn open(pieces: &mut Pieces, perhaps_compressed: bool) -> Result<Box<dyn Read + '_>> {
+pub(super) fn open(pieces: &mut Pieces, perhaps_compressed: bool) -> Result<Box<dyn Read + Send + '_>> {
     let mut head = Vec::with_capacity(HEAD);
     pieces.take(HEAD as u64).read_to_end(&mut head).map_err(broken)?;
-    let (gzip, compressed) = (head.starts_with(&[0x1f]), perhaps_compressed && is_compressed(&head));
-    let input = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(pieces));
-    Ok(match (compressed, gzip) {
-        (false, _) => Box::new(input),
-        (true, true) => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-        (true, false) => Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(broken)?),
-    })
+    let input = BufReader::with_capacity(BUFFER, Cursor::new(head.clone()).chain(pieces));
+    if perhaps_compressed { decompress(&head, input).map_err(broken) } else { Ok(Box::new(input)) }
 }
 
 /// Reads what a sender has after the end of its archive.

@@ -9,10 +9,10 @@ use crate::transfer::ByteInput;
 use bytes::Bytes;
 use client::{
     MAX_DOCUMENT, Written,
-    archive::{Archive, HEAD, Place, digest_of_path, entry_path},
+    archive::{Archive, HEAD, Place, TarEntry, digest_of_path, each_entry},
 };
 use model::{Error, Result};
-use std::{io::Read, path::Path};
+use std::{io::Read, ops::ControlFlow, path::Path};
 use tokio::{runtime::Handle, task::JoinSet};
 
 /// Most bytes of documents kept, all together.
@@ -33,14 +33,8 @@ pub(super) fn read(input: ByteInput, perhaps_compressed: bool, keeper: &Keeper, 
         documents: 0,
         chunk: vec![0; CHUNK],
     };
-    let mut tar = tar::Archive::new(open(&mut pieces, perhaps_compressed)?);
-    let mut last = String::new();
-    for entry in tar.entries().map_err(broken)? {
-        let entry = entry.map_err(|error| broken(error).context(format!("after {last:?}")))?;
-        last = entry_path(WHAT, &entry.path().map_err(broken)?)?;
-        reading.entry(last.clone(), entry)?;
-    }
-    drop(tar);
+    let tar = open(&mut pieces, perhaps_compressed)?;
+    each_entry(WHAT, tar, broken, |path, entry| reading.entry(path, entry).map(ControlFlow::Continue))?;
     while reading.settle()? {}
     finish(&mut pieces)?;
     Ok(reading.archive)
@@ -57,9 +51,9 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn entry(&mut self, path: String, mut entry: tar::Entry<'_, impl Read>) -> Result<()> {
+    fn entry(&mut self, path: String, entry: &mut TarEntry<'_, impl Read>) -> Result<()> {
         match entry.header().entry_type() {
-            tar::EntryType::Regular | tar::EntryType::Continuous => self.file(path, &mut entry),
+            tar::EntryType::Regular | tar::EntryType::Continuous => self.file(path, entry),
             tar::EntryType::Symlink => {
                 let target = entry.link_name().map_err(broken)?;
                 match target.as_deref().and_then(Path::to_str) {
@@ -71,7 +65,7 @@ impl Reading<'_> {
         }
     }
 
-    fn file(&mut self, path: String, entry: &mut tar::Entry<'_, impl Read>) -> Result<()> {
+    fn file(&mut self, path: String, entry: &mut TarEntry<'_, impl Read>) -> Result<()> {
         let size = entry.size();
         let first = self.fill(entry)?;
         let is_document = size <= MAX_DOCUMENT && matches!(self.chunk.first(), Some(b'{' | b'[')) && first > 0;
