@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use tests::bed::BUSYBOX;
-use tests::image::{Image, busybox, digest};
+use tests::image::{Image, busybox, descriptor, digest, media};
 use tests::layer::Layer;
 use tests::leaks::entries;
 use tests::{Ctr, Daemon, Impl, Registry, image, memory};
@@ -33,6 +33,52 @@ fn a_pull_leaves_what_gos_leaves() {
         daemon.finish();
     }
 }
+
+/// An image whose configuration is called `application/octet-stream`: it becomes the document that Go makes of it, is
+/// unpacked, and runs.
+#[test]
+fn a_configuration_without_a_type_runs() {
+    let registry = Registry::open();
+    let reference = registry.name("team/old:1");
+    let go = Daemon::start(Impl::Go, Impl::Go);
+    let mut blobs = busybox(BUSYBOX).blobs();
+    blobs.manifest = String::from_utf8(blobs.manifest).unwrap().replace(media::CONFIG, LEGACY).into_bytes();
+    let mut entry = descriptor(media::MANIFEST, &blobs.manifest);
+    entry["annotations"] = serde_json::json!({ "io.containerd.image.name": BUSYBOX });
+    let all = blobs.layers.iter().chain([&blobs.config, &blobs.manifest]);
+    let archive = go.dir().join("old.tar");
+    std::fs::write(&archive, image::oci_archive(&[entry], all.map(Vec::as_slice))).unwrap();
+    let digest = |ctr: &Ctr| {
+        let row = ctr.ok(&format!("images ls name=={reference}")).lines().nth(1).unwrap().to_owned();
+        row.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned()
+    };
+    let ctr = go.ctr(Impl::Ours);
+    ctr.ok(&format!("images import --local --no-unpack {}", archive.display()));
+    ctr.ok(&format!("images push --plain-http {reference} {BUSYBOX}"));
+    ctr.ok(&format!("images rm --sync {BUSYBOX}"));
+    let ctr = go.ctr(Impl::Go);
+    ctr.ok(&format!("content fetch --plain-http {reference}"));
+    let rewritten = digest(&ctr);
+    assert_ne!(rewritten, image::digest(&blobs.manifest));
+    ctr.ok(&format!("images rm --sync {reference}"));
+    go.finish();
+
+    let ours = Daemon::start(Impl::Ours, Impl::Ours);
+    let ctr = ours.ctr(Impl::Go);
+    ctr.ok(&format!("images pull --plain-http {reference}"));
+    assert_eq!(digest(&ctr), rewritten);
+    assert_eq!(ctr.names("snapshots ls").len(), 3);
+    ctr.ok("leases create --id collect");
+    ctr.ok("leases rm --sync collect");
+    let listed = ctr.ok("content ls");
+    assert!(!listed.contains(&image::digest(&blobs.manifest)), "nothing needs the old one: {listed}");
+    assert_eq!(ctr.ok(&format!("run --rm {reference} old echo runs")), "runs\n");
+    ctr.ok(&format!("images rm --sync {reference}"));
+    ours.finish();
+}
+
+/// What old clients call a configuration (distribution#1622).
+const LEGACY: &str = "application/octet-stream";
 
 /// Chosen columns of a table, and what follows column `rest`, sorted (labels come in no order).
 fn rows(ctr: &Ctr, command: &str, columns: &[usize], rest: usize) -> BTreeMap<Vec<String>, Vec<String>> {

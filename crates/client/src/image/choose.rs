@@ -4,6 +4,7 @@ use super::walk::{Listing, check_depth, descend};
 use crate::oci::{Descriptor, Image, Kind, Manifest, Platform};
 use crate::{Client, Documents};
 use model::{Digest, Error, Result};
+use std::collections::HashSet;
 
 /// Which platforms count. As with containerd, what is carried about by name of its platform (fetched, pushed, exported,
 /// converted) is for exactly that one; what is unpacked, mounted or run is the nearest that the machine can run.
@@ -119,8 +120,12 @@ async fn find_manifest(
     platforms: &Platforms,
 ) -> Result<(Descriptor, Manifest)> {
     let mut pending = vec![(target.clone(), 0)];
+    let mut indexes = HashSet::new();
     while let Some((descriptor, depth)) = pending.pop() {
         check_depth(&descriptor, depth)?;
+        if Kind::of(&descriptor.media_type) == Kind::Index && !indexes.insert(descriptor.digest.clone()) {
+            continue;
+        }
         let bytes = match Kind::of(&descriptor.media_type) {
             Kind::Index | Kind::Manifest => documents.document(&descriptor).await?,
             Kind::Config | Kind::Layer | Kind::Other => {

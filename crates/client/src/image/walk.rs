@@ -3,6 +3,7 @@
 use crate::oci::{Descriptor, Document, Index, Kind, Manifest};
 use crate::{Client, Documents};
 use model::{Error, Result};
+use std::collections::HashSet;
 
 /// Most indexes one inside the other. Real images have one or two; endless nesting is an attack.
 pub const MAX_INDEX_DEPTH: usize = 4;
@@ -57,7 +58,8 @@ impl Documents for Client {
     }
 }
 
-/// Everything below `target`, itself first, in the order documents list it. `select` says which children count.
+/// Everything below `target`, itself first, in the order documents list it. `select` says which children count. An
+/// index that is listed several times is looked at once: a few of them can list each other more often than there is time.
 pub async fn descend(
     documents: &impl Documents,
     target: &Descriptor,
@@ -65,8 +67,12 @@ pub async fn descend(
     mut visit: impl FnMut(&Descriptor, &[Descriptor]) -> Result<()>,
 ) -> Result<()> {
     let mut pending = vec![(target.clone(), 0)];
+    let mut indexes = HashSet::new();
     while let Some((descriptor, depth)) = pending.pop() {
         check_depth(&descriptor, depth)?;
+        if Kind::of(&descriptor.media_type) == Kind::Index && !indexes.insert(descriptor.digest.clone()) {
+            continue;
+        }
         let children = match Kind::of(&descriptor.media_type) {
             Kind::Index | Kind::Manifest => {
                 let bytes = documents.document(&descriptor).await?;
@@ -86,6 +92,7 @@ pub async fn descend(
 mod tests {
     use super::*;
     use crate::oci::{media_types, sha256};
+    use crate::{ImageContent, Platforms};
     use std::collections::HashMap;
 
     struct Memory(HashMap<String, Vec<u8>>);
@@ -97,11 +104,12 @@ mod tests {
         }
     }
 
-    fn nested(depth: usize) -> (Memory, Descriptor) {
+    /// Each index lists the next one `times` times.
+    fn nested(depth: usize, times: usize) -> (Memory, Descriptor) {
         let mut memory = HashMap::new();
         let mut inner = Descriptor { media_type: media_types::LAYER_GZIP.into(), ..Descriptor::default() };
         for _ in 0..depth {
-            let index = serde_json::to_vec(&Index { manifests: vec![inner], ..Index::default() }).unwrap();
+            let index = serde_json::to_vec(&Index { manifests: vec![inner; times], ..Index::default() }).unwrap();
             inner =
                 Descriptor { media_type: media_types::INDEX.into(), digest: sha256(&index), ..Descriptor::default() };
             memory.insert(inner.digest.to_string(), index);
@@ -111,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn nesting_is_bounded() {
-        let (memory, target) = nested(MAX_INDEX_DEPTH);
+        let (memory, target) = nested(MAX_INDEX_DEPTH, 1);
         let mut seen = 0;
         let visit = |_: &Descriptor, _: &[Descriptor]| {
             seen += 1;
@@ -120,9 +128,29 @@ mod tests {
         descend(&memory, &target, |children| children, visit).await.unwrap();
         assert_eq!(seen, MAX_INDEX_DEPTH + 1);
 
-        let (memory, target) = nested(MAX_INDEX_DEPTH + 1);
+        let (memory, target) = nested(MAX_INDEX_DEPTH + 1, 1);
         let error = descend(&memory, &target, |children| children, |_, _| Ok(())).await.unwrap_err();
         assert!(error.to_string().contains("nested more than"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_index_is_looked_at_once() {
+        // 10^12 ways down, and nothing there.
+        let (memory, target) = nested(MAX_INDEX_DEPTH, 1000);
+        let mut seen = 0;
+        let visit = |_: &Descriptor, _: &[Descriptor]| {
+            seen += 1;
+            Ok(())
+        };
+        descend(&memory, &target, |children| children, visit).await.unwrap();
+        assert_eq!(seen, MAX_INDEX_DEPTH + 1000);
+        // No image at all is found as fast.
+        let (mut memory, target) = nested(MAX_INDEX_DEPTH, 1000);
+        let leaves = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).contains(media_types::LAYER_GZIP);
+        let innermost = memory.0.values_mut().find(|bytes| leaves(bytes)).unwrap();
+        *innermost = serde_json::to_vec(&Index::default()).unwrap();
+        let error = ImageContent::find(&memory, &target, &Platforms::host()).await.unwrap_err();
+        assert!(error.is_not_found(), "{error}");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub mod media_types {
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     /// Docker's configuration.
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    /// What some old clients of registries call a configuration (distribution#1622).
+    pub const LEGACY_CONFIG: &str = "application/octet-stream";
     /// Docker's layer, uncompressed.
     pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
     /// Docker's layer as gzip (and, in containerd's use, any compression).
@@ -32,7 +34,7 @@ pub mod media_types {
 }
 
 /// The role of a blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Lists manifests.
     Index,

@@ -139,9 +139,13 @@ impl Tracker {
 
     /// `children` were found in `parent`.
     pub fn found(&self, parent: &Descriptor, children: &[Descriptor]) {
-        let mut state = self.shared.lock();
+        let (mut state, parent) = (self.shared.lock(), reference_key(parent));
         for child in children {
-            state.parents.entry(child.digest.clone()).or_default().push(reference_key(parent));
+            let parents = state.parents.entry(child.digest.clone()).or_default();
+            // One parent may list it any number of times.
+            if parents.last() != Some(&parent) {
+                parents.push(parent.clone());
+            }
         }
     }
 
@@ -297,7 +301,7 @@ mod tests {
         let sink = ProgressSink::new();
         let tracker = Tracker::new(&sink, "image", "downloading");
         let parent = Descriptor { digest: client::oci::sha256(b"parent"), ..blob(1) };
-        tracker.found(&parent, &[blob(5)]);
+        tracker.found(&parent, &[blob(5), blob(5)]);
         tracker.exists(&blob(5));
         let waiting = sink.next().await;
         assert_eq!(waiting.parents, [reference_key(&parent)]);

@@ -8,7 +8,7 @@ use crate::{
 };
 use engine::transfer::{Destination, ImageStore, Source, TransferConfig, Verifiers};
 use model::{Digest, Kind};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,6 +153,97 @@ async fn dockers_images_stay_dockers() {
         assert_eq!(labels["containerd.io/gc.ref.content.config"], image.config_digest().as_str());
         assert_eq!(bed.file("overlayfs", &image.chain()[0], "a").unwrap(), b"docker");
     }
+}
+
+/// A few indexes that list each other, each a thousand times, and an image that is listed for two platforms: nothing is
+/// looked at twice, and what the platform wants of the image comes whichever entry is seen first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_listed_many_times_is_brought_once() {
+    let image = Image::new(vec![Layer::new(&[("a", b"a")])]);
+    let mut bytes = index(&[("arm64", &image), ("amd64", &image)]);
+    let mut levels = vec![bytes.clone()];
+    for _ in 0..3 {
+        let manifests = vec![descriptor(INDEX, &bytes); 1000];
+        bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string().into_bytes();
+        levels.push(bytes.clone());
+    }
+    let tags: Vec<String> = (0..levels.len()).map(|level| format!("v{level}")).collect();
+    let documents: Vec<_> = tags.iter().zip(&levels).map(|(tag, bytes)| (tag.as_str(), INDEX, &bytes[..])).collect();
+    let fake = Fake::with(&[("image", &image)], &documents);
+    let (bed, reference) = (Bed::new(), fake.reference("v3"));
+    let to = ImageStore { all_metadata: true, ..image_store(&reference, "overlayfs") };
+    let pull = bed.transfer(Source::Registry(registry(&reference)), Destination::Store(to));
+    tokio::time::timeout(tests::PATIENCE, pull).await.expect("it ends").unwrap();
+    assert!(fake.asked().len() < 20, "{:?}", fake.asked());
+    assert_eq!(bed.snapshots("overlayfs"), [image.chain()[0].to_string()]);
+
+    // The same on the way back.
+    let target = crate::uploads::Uploads::start(&[], false);
+    let there = target.reference();
+    let push = bed.push(&reference, &there);
+    tokio::time::timeout(tests::PATIENCE, push).await.expect("it ends").unwrap();
+    let puts = target.asked().into_iter().filter(|asked| asked.starts_with("PUT manifests/"));
+    let mut expected: Vec<String> = [image.digest()]
+        .into_iter()
+        .chain(levels.iter().map(|bytes| digest(bytes)))
+        .map(|digest| format!("PUT manifests/{digest}"))
+        .collect();
+    *expected.last_mut().unwrap() = "PUT manifests/v1".to_owned();
+    assert_eq!(puts.collect::<Vec<_>>(), expected, "each behind what it lists");
+}
+
+/// Images whose configuration is called `application/octet-stream` (distribution#1622).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_without_a_type_gets_dockers() {
+    let image = Image::new(vec![Layer::new(&[("a", b"old")])]);
+    let (legacy, docker) = ("application/octet-stream", "application/vnd.docker.container.image.v1+json");
+    let manifest = |config: &str| String::from_utf8(image.manifest.clone()).unwrap().replace(CONFIG, config);
+    let old = manifest(legacy).into_bytes();
+    let old_digest = digest(&old);
+    let both = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(MANIFEST, &old)]}).to_string();
+    let both = both.into_bytes();
+    let fake = Fake::with(&[("parts", &image)], &[("v1", MANIFEST, &old), ("index", INDEX, &both)]);
+    let bed = Bed::new();
+    for _ in 0..2 {
+        bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
+        bed.store.collect_garbage().unwrap();
+        let target = bed.store.get_image(&bed.scope, &fake.reference("v1")).unwrap().target;
+        assert_eq!(target.media_type, MANIFEST);
+        let mut bytes = vec![0; usize::try_from(target.size).unwrap()];
+        bed.store.open_reader(&bed.scope, &target.digest).unwrap().read_at(&mut bytes, 0).unwrap();
+        assert_eq!(digest(&bytes), target.digest);
+        let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+        assert_eq!(read(&bytes), read(manifest(docker).as_bytes()));
+        let labels = bed.labels(&target.digest);
+        assert_eq!(labels["containerd.io/gc.ref.content.0"], image.config_digest().as_str());
+        assert_eq!(labels["containerd.io/gc.ref.content.1"], image.layers[0].digest().as_str());
+        assert!(bed.store.blob_info(&bed.scope, &old_digest).is_err(), "the old one is gone");
+        assert!(bed.store.blob_info(&bed.scope, &image.layers[0].digest()).is_ok());
+        let chain = image.chain();
+        assert_eq!(bed.file("overlayfs", &chain[0], "a").unwrap(), b"old");
+        assert_eq!(bed.labels(&image.config_digest())["containerd.io/gc.ref.snapshot.overlayfs"], chain[0].as_str());
+    }
+    // As in Go, an index stays as it is; its image is unpacked all the same.
+    let bed = Bed::new();
+    bed.pull(&fake.reference("index"), "overlayfs").await.unwrap();
+    assert_eq!(bed.store.get_image(&bed.scope, &fake.reference("index")).unwrap().target.digest, digest(&both));
+    assert_eq!(bed.snapshots("overlayfs"), [image.chain()[0].to_string()]);
+
+    // An artifact whose configuration is something else is kept.
+    let thing = b"not JSON".to_vec();
+    let artifact = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor(legacy, &thing),
+        "layers": [descriptor(LAYER, &image.layers[0].blob)],
+    });
+    let artifact = artifact.to_string().into_bytes();
+    let blob = |bytes: &[u8]| (format!("blobs/{}", digest(bytes)), ("application/octet-stream", bytes.to_vec()));
+    let manifest = |name: &str| (format!("manifests/{name}"), (MANIFEST, artifact.clone()));
+    let parts = [manifest("v1"), manifest(digest(&artifact).as_str()), blob(&thing), blob(&image.layers[0].blob)];
+    let fake = Fake::serving(parts.into(), Arc::new(|_: &Asked, _: &[u8]| None));
+    let bed = Bed::new();
+    bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
+    assert!(bed.snapshots("overlayfs").is_empty());
+    assert!(bed.store.blob_info(&bed.scope, &image.layers[0].digest()).is_ok());
 }
 
 /// An artifact as version 1.1 of the image spec has it, and what it refers to.

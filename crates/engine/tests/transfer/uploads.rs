@@ -68,7 +68,7 @@ impl Uploads {
         self.state.lock().unwrap().content.get(path).cloned()
     }
 
-    /// Requests that begin, ask for or add to uploads, in their order.
+    /// Requests that begin, ask for or add to uploads, and that put documents, in their order.
     pub fn asked(&self) -> Vec<String> {
         self.state.lock().unwrap().asked.clone()
     }
@@ -150,6 +150,7 @@ fn other(client: &TcpStream, state: &mut State, method: &str, path: &str, body: 
             answer(client, "202 Accepted", &location)
         }
         "PUT" => {
+            state.asked.push(format!("PUT {path}"));
             state.content.insert(path.to_owned(), body);
             answer(client, "201 Created", "")
         }

@@ -5,11 +5,11 @@ use client::{Written, archive::Place};
 use model::{Digest, Error, Labels, Resource, Result, Scope};
 use store::{ContentWriter, Store, WriterOptions};
 
-/// Writes on behalf of one import. Blocks on the disk.
+/// Writes on behalf of one transfer. Blocks on the disk.
 #[derive(Clone, Debug)]
-pub(super) struct Keeper {
-    pub(super) store: Store,
-    pub(super) scope: Scope,
+pub(in crate::transfer) struct Keeper {
+    pub(in crate::transfer) store: Store,
+    pub(in crate::transfer) scope: Scope,
 }
 
 impl Keeper {
@@ -36,7 +36,7 @@ impl Keeper {
     }
 
     /// Sees to it that a document is there, with these labels beside those it has.
-    pub(super) fn document(&self, digest: &Digest, place: Option<&Place>, labels: &Labels) -> Result<()> {
+    pub(in crate::transfer) fn document(&self, digest: &Digest, place: Option<&Place>, labels: &Labels) -> Result<()> {
         let Some(Place::Memory(bytes)) = place else { return self.label(digest, labels) };
         let size = bytes.len() as u64;
         let Some(mut writer) = self.open(digest.as_str(), size, Some(digest))? else {

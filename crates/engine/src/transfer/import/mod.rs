@@ -13,10 +13,11 @@ mod keep;
 mod plan;
 mod read;
 
+pub(super) use keep::Keeper;
+
 use super::{ImageStore, ImportStream, ProgressSink, Tracker, Transfers, image_store::REF_SOURCE, unpack::Job};
 use crate::tasks::blocking;
 use client::oci::Descriptor;
-use keep::Keeper;
 use model::{Result, Scope};
 use plan::{Plan, Unpackable};
 use std::sync::Arc;

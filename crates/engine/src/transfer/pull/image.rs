@@ -2,9 +2,15 @@
 
 use super::{Pull, join_one};
 use crate::transfer::unpack::{Job, Supply, Target, pair};
-use client::oci::{Descriptor, Document as _, Image, Kind};
+use client::{
+    MAX_DOCUMENT,
+    oci::{Descriptor, Document as _, Image, Kind, media_types::LEGACY_CONFIG},
+};
 use model::{Labels, Result, validate_labels};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+};
 use tokio::task::JoinSet;
 
 /// Told to a remote snapshotter about each layer, so that it can get that by itself.
@@ -22,17 +28,22 @@ impl Pull {
             return self.blob(descriptor).await;
         }
         let children = self.children(descriptor).await?;
+        let legacy = children.first().filter(|config| config.media_type == LEGACY_CONFIG).cloned();
+        if legacy.is_some() {
+            self.legacy.store(true, Ordering::Relaxed);
+        }
         let (layers, others): (Vec<_>, Vec<_>) =
             children.into_iter().partition(|child| Kind::of(&child.media_type) == Kind::Layer);
         let mut unpacked = false;
-        for other in others {
-            if Kind::of(&other.media_type) == Kind::Config && !self.to.unpacks.is_empty() {
+        for other in once(others) {
+            let is_config = Kind::of(&other.media_type) == Kind::Config || legacy.as_ref() == Some(&other);
+            if is_config && !self.to.unpacks.is_empty() {
                 unpacked |= self.unpack(descriptor, &other, &layers).await?;
             } else {
                 self.blob(&other).await?;
             }
         }
-        if unpacked { Ok(()) } else { self.blobs(layers).await }
+        if unpacked { Ok(()) } else { self.blobs(once(layers)).await }
     }
 
     /// Brings blobs, several at a time.
@@ -58,11 +69,18 @@ impl Pull {
         config: &Descriptor,
         layers: &[Descriptor],
     ) -> Result<bool> {
-        let bytes = self.document(config).await?;
-        if layers.is_empty() {
-            return Ok(true);
+        let is_image = Kind::of(&config.media_type) == Kind::Config;
+        if layers.is_empty() || (!is_image && config.size > MAX_DOCUMENT) {
+            self.blob(config).await?;
+            return Ok(layers.is_empty());
         }
-        let image = Image::parse(&format!("content {}", config.digest), &bytes)?;
+        let (what, count) = (format!("content {}", config.digest), layers.len());
+        let read = move |_: &Self, bytes: &[u8]| match Image::parse(&what, bytes) {
+            // What has no type of its own may be something else than it is in most images.
+            image if !is_image => Ok(image.ok().filter(|image| image.rootfs.diff_ids.len() == count)),
+            image => image.map(Some),
+        };
+        let Some(image) = self.document(config, read).await? else { return Ok(false) };
         let Some(target) = self.transfers.config.target_of(&self.to.unpacks, &image) else { return Ok(false) };
         let target = Target::new(&self.transfers.store, &target.snapshotter)?;
         let mut layers = layers.to_vec();
@@ -87,6 +105,13 @@ impl Pull {
         job.run().await?;
         Ok(true)
     }
+}
+
+/// Each blob once.
+fn once(mut blobs: Vec<Descriptor>) -> Vec<Descriptor> {
+    let mut seen = HashSet::new();
+    blobs.retain(|blob| seen.insert(blob.digest.clone()));
+    blobs
 }
 
 /// Says on each layer which image it belongs to, and what comes above it.

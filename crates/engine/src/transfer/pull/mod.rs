@@ -10,16 +10,25 @@ mod image;
 use super::{
     ImageStore, ProgressSink, Registry, Tracker, Transfers,
     fetch::{Fetched, SourceLabel, Want},
+    import::Keeper,
     unpack,
 };
 use crate::tasks::blocking;
 use client::{
-    Listing, MAX_DOCUMENT, check_depth, gc_labels,
-    oci::{Descriptor, Kind},
+    Listing, MAX_DOCUMENT,
+    archive::Place,
+    check_depth, gc_labels,
+    oci::{Descriptor, Kind, Manifest},
 };
 use distribution::{Hosts, Limits, Reference, Repository};
-use model::{Error, Result, Scope};
-use std::sync::Arc;
+use model::{Digest, Error, Result, Scope};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tokio::task::JoinSet;
 
 /// Most images of an index on their way.
@@ -36,6 +45,8 @@ struct Pull {
     source: SourceLabel,
     to: ImageStore,
     tracker: Arc<Tracker>,
+    /// Whether a manifest's configuration has the type [`LEGACY_CONFIG`](client::oci::media_types::LEGACY_CONFIG).
+    legacy: AtomicBool,
 }
 
 impl Transfers {
@@ -67,8 +78,10 @@ impl Transfers {
             name: from.reference.clone(),
             tracker: Arc::new(Tracker::new(progress, &from.reference, "downloading")),
             to,
+            legacy: AtomicBool::new(false),
         });
         pull.content(target.clone()).await?;
+        let target = pull.converted(target).await?;
         let (store, scope, names) = (self.store.clone(), scope.clone(), Arc::clone(&pull));
         let record = target.clone();
         let images = blocking(move || names.to.save(&store, &scope, &record)).await?;
@@ -106,13 +119,20 @@ async fn resolve(repository: &Repository, reference: &Reference) -> Result<Descr
 }
 
 impl Pull {
-    /// Brings everything below `target`.
+    /// Brings everything below `target`, each thing once, however often it is listed.
     async fn content(self: &Arc<Self>, target: Descriptor) -> Result<()> {
         let mut images = JoinSet::new();
         let mut pending = vec![(target, 0)];
+        let mut seen = HashSet::new();
         while let Some((descriptor, depth)) = pending.pop() {
             check_depth(&descriptor, depth)?;
-            if Kind::of(&descriptor.media_type) == Kind::Index {
+            let kind = Kind::of(&descriptor.media_type);
+            // Of an image for another platform there may be less to bring.
+            let wanted = descriptor.platform.as_ref().is_none_or(|platform| self.to.wants(platform));
+            if !seen.insert((descriptor.digest.clone(), kind, wanted)) {
+                continue;
+            }
+            if kind == Kind::Index {
                 let children = self.children(&descriptor).await?;
                 pending.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
                 continue;
@@ -130,13 +150,42 @@ impl Pull {
     }
 
     /// Brings index or manifest `parent`, labels it with its children, and says which of them belong to the pull.
-    async fn children(&self, parent: &Descriptor) -> Result<Vec<Descriptor>> {
-        let bytes = self.document(parent).await?;
-        let all = Listing::parse(parent, &bytes)?.map(|listing| listing.children()).unwrap_or_default();
-        unpack::label(&self.transfers.store, &self.scope, &parent.digest, gc_labels(&all, false)).await?;
-        let selected = self.to.select(parent, all)?;
-        self.tracker.found(parent, &selected);
-        Ok(selected)
+    async fn children(self: &Arc<Self>, parent: &Descriptor) -> Result<Vec<Descriptor>> {
+        let listed = parent.clone();
+        let read = move |pull: &Self, bytes: &[u8]| {
+            let all = Listing::parse(&listed, bytes)?.map(|listing| listing.children()).unwrap_or_default();
+            let (store, labels) = (&pull.transfers.store, gc_labels(&all, false));
+            unpack::label_blocking(store, &pull.scope, &listed.digest, &labels)?;
+            let selected = pull.to.select(&listed, all)?;
+            pull.tracker.found(&listed, &selected);
+            Ok(selected)
+        };
+        self.document(parent, read).await
+    }
+
+    /// What the image's record points to. As containerd does (distribution#1622): a manifest that calls its
+    /// configuration `application/octet-stream` is stored once more with docker's type for it, else it does not run.
+    async fn converted(self: &Arc<Self>, target: Descriptor) -> Result<Descriptor> {
+        if Kind::of(&target.media_type) != Kind::Manifest || !self.legacy.load(Ordering::Relaxed) {
+            return Ok(target);
+        }
+        let pull = Arc::clone(self);
+        blocking(move || {
+            let bytes = pull.read(&target.digest)?;
+            let Some(new) = Manifest::with_config_type(&format!("content {}", target.digest), &bytes)? else {
+                return Ok(target);
+            };
+            let size = new.bytes.len() as u64;
+            let labels = new
+                .children
+                .iter()
+                .enumerate()
+                .map(|(index, child)| (format!("containerd.io/gc.ref.content.{index}"), child.digest.to_string()));
+            let keeper = Keeper { store: pull.transfers.store.clone(), scope: pull.scope.clone() };
+            keeper.document(&new.digest, Some(&Place::Memory(new.bytes.into())), &labels.collect())?;
+            Ok(Descriptor { digest: new.digest, size, ..target })
+        })
+        .await
     }
 
     fn want(&self, blob: &Descriptor) -> Want {
@@ -158,8 +207,12 @@ impl Pull {
         Ok(())
     }
 
-    /// Brings a document, and reads it.
-    async fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+    /// Brings a document, and has a thread of the pool `read` it: one of 8 MiB takes a while.
+    async fn document<T: Send + 'static>(
+        self: &Arc<Self>,
+        descriptor: &Descriptor,
+        read: impl FnOnce(&Self, &[u8]) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
         if size > MAX_DOCUMENT {
             return Err(Error::invalid_argument(format!(
@@ -167,15 +220,17 @@ impl Pull {
             )));
         }
         self.blob(descriptor).await?;
-        let (store, scope) = (self.transfers.store.clone(), self.scope.clone());
-        blocking(move || {
-            let blob = store.open_reader(&scope, &digest)?;
-            let mut bytes = vec![0; usize::try_from(blob.size().min(MAX_DOCUMENT)).unwrap_or_default()];
-            let read = blob.read_at(&mut bytes, 0).map_err(|error| Error::io(format!("read {digest}"), error))?;
-            bytes.truncate(read);
-            Ok(bytes)
-        })
-        .await
+        let pull = Arc::clone(self);
+        blocking(move || read(&pull, &pull.read(&digest)?)).await
+    }
+
+    /// The bytes of a document that is there.
+    fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let blob = self.transfers.store.open_reader(&self.scope, digest)?;
+        let mut bytes = vec![0; usize::try_from(blob.size().min(MAX_DOCUMENT)).unwrap_or_default()];
+        let read = blob.read_at(&mut bytes, 0).map_err(|error| Error::io(format!("read {digest}"), error))?;
+        bytes.truncate(read);
+        Ok(bytes)
     }
 }
 

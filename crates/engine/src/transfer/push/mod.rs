@@ -34,13 +34,22 @@ struct Push {
     uploads: Uploads,
 }
 
+/// A step through an image.
+#[derive(Debug)]
+enum Step {
+    /// Look at it; how many indexes it is in, and the repository that its parent may be mounted from.
+    Into(Descriptor, usize, Option<String>),
+    /// Everything below this index was looked at.
+    OutOf(Descriptor),
+}
+
 /// An image in the order in which it is pushed.
 #[derive(Debug, Default)]
 struct Order {
     /// With the repository that each may be mounted from.
     blobs: Vec<(Descriptor, Option<String>)>,
     manifests: Vec<Descriptor>,
-    /// Outermost first.
+    /// Each behind all that it lists.
     indexes: Vec<Descriptor>,
 }
 
@@ -92,43 +101,61 @@ impl Push {
             async move { push.document(&manifest, &object).await }
         })
         .await?;
-        for index in order.indexes.into_iter().rev() {
+        for index in order.indexes {
             self.document(&index, &object(&index.digest)).await?;
         }
         Ok(())
     }
 
-    /// Walks the image.
-    async fn order(&self, from: &ImageStore, target: &Descriptor) -> Result<Order> {
-        let (mut order, mut seen) = (Order::default(), HashSet::new());
-        let mut pending = vec![(target.clone(), 0, None)];
-        while let Some((parent, depth, source)) = pending.pop() {
+    /// Walks the image, and looks at each thing once, however often it is listed.
+    async fn order(self: &Arc<Self>, from: &ImageStore, target: &Descriptor) -> Result<Order> {
+        let (mut order, mut seen, from) = (Order::default(), HashSet::new(), Arc::new(from.clone()));
+        let mut pending = vec![Step::Into(target.clone(), 0, None)];
+        while let Some(step) = pending.pop() {
+            let (parent, depth, source) = match step {
+                Step::Into(parent, depth, source) => (parent, depth, source),
+                Step::OutOf(index) => {
+                    order.indexes.push(index);
+                    continue;
+                }
+            };
             check_depth(&parent, depth)?;
-            self.tracker.add(&parent);
-            let kind = Kind::of(&parent.media_type);
-            if matches!(kind, Kind::Index | Kind::Manifest) {
-                let bytes = self.read(&parent).await?;
-                let listing = Listing::parse(&parent, &bytes)?;
-                let mut children = listing.map(|listing| listing.children()).unwrap_or_default();
-                children.retain(|child| child.platform.as_ref().is_none_or(|platform| from.wants(platform)));
-                self.tracker.found(&parent, &children);
-                let above = self.mounted_from(&parent.digest).await?.or(source.clone());
-                pending.extend(children.into_iter().rev().map(|child| (child, depth + 1, above.clone())));
-            }
-            // An index is listed where it comes last, below whatever lists it.
-            if !seen.insert(parent.digest.clone()) && kind != Kind::Index {
+            let kind = match Kind::of(&parent.media_type) {
+                Kind::Config | Kind::Layer => Kind::Other,
+                kind => kind,
+            };
+            if !seen.insert((parent.digest.clone(), kind)) {
                 continue;
             }
-            match kind {
-                Kind::Index => order.indexes.push(parent),
-                Kind::Manifest => order.manifests.push(parent),
-                Kind::Config | Kind::Layer | Kind::Other => {
-                    let source = self.mounted_from(&parent.digest).await?.or(source);
-                    order.blobs.push((parent, source));
-                }
+            self.tracker.add(&parent);
+            let above = self.mounted_from(&parent.digest).await?.or(source);
+            if kind == Kind::Other {
+                order.blobs.push((parent, above));
+                continue;
             }
+            let children = self.children(&parent, &from).await?;
+            match kind {
+                Kind::Index => pending.push(Step::OutOf(parent)),
+                _ => order.manifests.push(parent),
+            }
+            let into = |child| Step::Into(child, depth + 1, above.clone());
+            pending.extend(children.into_iter().rev().map(into));
         }
         Ok(order)
+    }
+
+    /// What `parent` lists for the platforms that `from` wants.
+    async fn children(self: &Arc<Self>, parent: &Descriptor, from: &Arc<ImageStore>) -> Result<Vec<Descriptor>> {
+        let (push, parent, from) = (Arc::clone(self), parent.clone(), Arc::clone(from));
+        // Beside the runtime's threads: a document of 8 MiB takes a while.
+        blocking(move || {
+            let listing = Listing::parse(&parent, &push.read(&parent)?)?;
+            let mut children = listing.map(|listing| listing.children()).unwrap_or_default();
+            children.retain(|child| child.platform.as_ref().is_none_or(|platform| from.wants(platform)));
+            push.tracker.found(&parent, &children);
+            Ok(children)
+        })
+        .await
     }
 
     /// Does `work` for each, as many at a time as there are places.
@@ -189,28 +216,27 @@ impl Push {
     }
 
     /// Pushes a manifest or index as `object`.
-    async fn document(&self, descriptor: &Descriptor, object: &str) -> Result<()> {
+    async fn document(self: &Arc<Self>, descriptor: &Descriptor, object: &str) -> Result<()> {
         if self.repository.has_manifest(object, &descriptor.digest).await? {
             self.tracker.exists(descriptor);
             return Ok(());
         }
-        let bytes = self.read(descriptor).await?;
+        let (push, read) = (Arc::clone(self), descriptor.clone());
+        let bytes = blocking(move || push.read(&read)).await?;
         self.repository.put_manifest(object, &descriptor.media_type, bytes).await?;
         self.tracker.complete(descriptor);
         Ok(())
     }
 
-    async fn read(&self, descriptor: &Descriptor) -> Result<Bytes> {
-        let (store, scope, digest) = (self.store.clone(), self.scope.clone(), descriptor.digest.clone());
-        blocking(move || {
-            let blob = store.open_reader(&scope, &digest)?;
-            let size = usize::try_from(blob.size()).ok().filter(|_| blob.size() <= MAX_DOCUMENT);
-            let size = size.ok_or_else(|| Error::invalid_argument(format!("document {digest} is too large")))?;
-            let mut bytes = vec![0; size];
-            let read = blob.read_at(&mut bytes, 0).map_err(|error| Error::io(format!("read {digest}"), error))?;
-            bytes.truncate(read);
-            Ok(Bytes::from(bytes))
-        })
-        .await
+    /// A document's bytes. Blocks on the disk.
+    fn read(&self, descriptor: &Descriptor) -> Result<Bytes> {
+        let digest = &descriptor.digest;
+        let blob = self.store.open_reader(&self.scope, digest)?;
+        let size = usize::try_from(blob.size()).ok().filter(|_| blob.size() <= MAX_DOCUMENT);
+        let size = size.ok_or_else(|| Error::invalid_argument(format!("document {digest} is too large")))?;
+        let mut bytes = vec![0; size];
+        let read = blob.read_at(&mut bytes, 0).map_err(|error| Error::io(format!("read {digest}"), error))?;
+        bytes.truncate(read);
+        Ok(Bytes::from(bytes))
     }
 }
