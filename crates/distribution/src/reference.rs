@@ -26,6 +26,17 @@ impl Reference {
         object.ok_or_else(|| Error::invalid_argument(format!("reference {self}: object required")))
     }
 
+    /// What to push a manifest with `digest` as: by its tag, if it has one and no other manifest's digest.
+    ///
+    /// # Errors
+    /// As of [`Self::object`].
+    pub fn pushed_as<'a>(&'a self, digest: &'a Digest) -> Result<&'a str> {
+        match &self.tag {
+            Some(tag) if self.digest.as_ref().is_none_or(|named| named == digest) => Ok(tag),
+            _ => self.object().map(|_| digest.as_str()),
+        }
+    }
+
     /// The host without its port, as labels of blobs name it.
     pub fn host_name(&self) -> &str {
         match self.registry.strip_prefix('[') {
@@ -98,5 +109,21 @@ mod tests {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }
         assert!("r/a".parse::<Reference>().unwrap().object().is_err());
+    }
+
+    #[test]
+    fn a_push_writes_the_tag_unless_the_digest_is_anothers() {
+        let (this, other) = (format!("sha256:{}", "ab".repeat(32)), format!("sha256:{}", "cd".repeat(32)));
+        let digest = this.parse().unwrap();
+        for (text, expected) in [
+            ("r/a:t".to_owned(), "t"),
+            (format!("r/a:t@{this}"), "t"),
+            (format!("r/a:t@{other}"), &*this),
+            (format!("r/a@{this}"), &*this),
+            (format!("r/a@{other}"), &*this),
+        ] {
+            assert_eq!(text.parse::<Reference>().unwrap().pushed_as(&digest).unwrap(), expected, "{text}");
+        }
+        assert!("r/a".parse::<Reference>().unwrap().pushed_as(&digest).is_err());
     }
 }

@@ -81,6 +81,9 @@ async fn an_index_is_pushed_without_sending_what_is_there() {
     let target = repository(&other.address, "app");
     assert_eq!(target.resolve("v1").await.unwrap().digest, digest(&both));
     bed.push(&name, &there).await.unwrap();
+    // A digest beside the tag is no reason not to write the tag.
+    bed.push(&name, &format!("{}/app:v2@{}", other.address, digest(&both))).await.unwrap();
+    assert_eq!(target.resolve("v2").await.unwrap().digest, digest(&both));
     assert!(bed.push("no-such-image", &there).await.unwrap_err().is_not_found());
 }
 

@@ -92,9 +92,9 @@ impl Push {
         let mut order = self.order(from, target).await?;
         Uploads::order(&mut order.blobs, |(blob, _)| blob.size);
         self.each(order.blobs, |push, (blob, from)| async move { push.blob(&blob, from).await }).await?;
-        let tag = reference.object()?.to_owned();
         let root = target.digest.clone();
-        let object = move |digest: &Digest| if *digest == root { tag.clone() } else { digest.to_string() };
+        let top = reference.pushed_as(&root)?.to_owned();
+        let object = move |digest: &Digest| if *digest == root { top.clone() } else { digest.to_string() };
         let name = object.clone();
         self.each(order.manifests, move |push, manifest| {
             let object = name(&manifest.digest);
