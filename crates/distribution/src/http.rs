@@ -7,15 +7,24 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use model::{Error, Kind, Result};
-use reqwest::{Certificate, ClientBuilder, Identity, Proxy, Response, StatusCode, redirect::Policy};
-use std::{fs, path::Path, time::Duration};
+use reqwest::{
+    Certificate, ClientBuilder, Identity, Method, Proxy, RequestBuilder, StatusCode, Url, header::LOCATION,
+    redirect::Policy,
+};
+use std::{error::Error as StdError, fs, io, ops::Deref, path::Path, pin::Pin, sync::Arc, time::Duration};
+use tokio::sync::Notify;
+use tokio_stream::{Stream, StreamExt as _};
+
+/// Most redirects in a row.
+pub(crate) const REDIRECTS: usize = 10;
 
 /// Bounds of a peer's patience and ours.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Longest that a connection may take, where the host sets none.
     pub connect: Duration,
-    /// Longest without a byte of an answer: a dead or stalled peer is given up.
+    /// Longest without progress, be it a byte of the answer, or of our body that the peer takes: a dead or stalled
+    /// peer is given up.
     pub progress: Duration,
     /// How often a request that failed in a passing way is sent again.
     pub retries: u32,
@@ -45,7 +54,7 @@ pub fn install_crypto() {
 }
 
 /// A client for `host`. Redirects are not followed by it: [`crate::registry`] does, and keeps credentials home.
-pub(crate) fn client(host: &Host, limits: &Limits, observed: &Observed) -> Result<reqwest::Client> {
+pub(crate) fn client(host: &Host, limits: &Limits, observed: &Observed) -> Result<Client> {
     install_crypto();
     let (mut authorities, mut identity) = (Vec::new(), None);
     for path in &host.tls.authorities {
@@ -76,13 +85,14 @@ pub(crate) fn client(host: &Host, limits: &Limits, observed: &Observed) -> Resul
         }
         builder.build()
     };
-    build(host.tls.exclusive)
+    let inner = build(host.tls.exclusive)
         .or_else(|error| {
             // A system without authorities: plain HTTP needs none, and over TLS nobody is trusted.
             tracing::debug!(%host, ?error, "trying without the system's authorities");
             build(true)
         })
-        .map_err(|error| Error::invalid_argument(format!("set up a client for {host}")).caused_by(error))
+        .map_err(|error| Error::invalid_argument(format!("set up a client for {host}")).caused_by(error))?;
+    Ok(Client { inner, progress: limits.progress })
 }
 
 /// All but whom it trusts and who we are.
@@ -94,7 +104,6 @@ fn base(host: &Host, limits: &Limits, observed: &Observed) -> ClientBuilder {
         .proxy(Proxy::custom(move |url| proxies.of(url)))
         .dns_resolver(Names(observed.clone()))
         .connect_timeout(host.dial_timeout.unwrap_or(limits.connect))
-        .read_timeout(limits.progress)
         .pool_max_idle_per_host(8)
         .http2_adaptive_window(true)
         .tls_danger_accept_invalid_certs(host.tls.skip_verify)
@@ -103,6 +112,132 @@ fn base(host: &Host, limits: &Limits, observed: &Observed) -> ClientBuilder {
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| Error::io(format!("read {}", path.display()), error))
 }
+
+/// The connections to a host.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    inner: reqwest::Client,
+    progress: Duration,
+}
+
+/// A request's body, piece by piece.
+pub(crate) type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+impl Client {
+    pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.inner.request(method, url)
+    }
+
+    /// Sends `request`, with `body` if there is one. Patience begins anew with each piece that the peer takes, and
+    /// after the last: reqwest's own bound would hold for the body as a whole.
+    pub(crate) async fn send(&self, request: RequestBuilder, body: Option<Pieces>) -> Result<Response, Failure> {
+        let taken = Arc::new(Notify::new());
+        let request = match body {
+            Some(body) => {
+                let taken = Arc::clone(&taken);
+                let body = body.map(move |piece| {
+                    taken.notify_one();
+                    piece
+                });
+                request.body(reqwest::Body::wrap_stream(body))
+            }
+            None => request,
+        };
+        let mut answer = Box::pin(request.send());
+        loop {
+            tokio::select! {
+                answer = &mut answer => {
+                    return Ok(Response { inner: answer.map_err(Failure::of)?, progress: self.progress });
+                }
+                () = taken.notified() => {}
+                () = tokio::time::sleep(self.progress) => return Err(Failure::Stalled(self.progress)),
+            }
+        }
+    }
+}
+
+/// An answer, whose body is given up when it stalls.
+#[derive(Debug)]
+pub(crate) struct Response {
+    inner: reqwest::Response,
+    progress: Duration,
+}
+
+impl Deref for Response {
+    type Target = reqwest::Response;
+
+    fn deref(&self) -> &reqwest::Response {
+        &self.inner
+    }
+}
+
+impl Response {
+    /// The next bytes of the body; `None` at its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        match tokio::time::timeout(self.progress, self.inner.chunk()).await {
+            Ok(chunk) => chunk.map_err(Failure::of),
+            Err(_) => Err(Failure::Stalled(self.progress)),
+        }
+    }
+
+    /// Where we are sent instead, if we are.
+    pub(crate) fn redirected(&self) -> Result<Option<Url>> {
+        let location = self.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let Some(location) = location.filter(|_| self.status().is_redirection()) else { return Ok(None) };
+        let bad = || Error::unknown(format!("{}: redirected to {:?}", shown(self.url().as_str()), shown(location)));
+        let next = self.url().join(location).map_err(|error| bad().caused_by(error))?;
+        if !matches!(next.scheme(), "http" | "https") {
+            return Err(bad());
+        }
+        Ok(Some(next))
+    }
+}
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nothing moved for so long.
+    Stalled(Duration),
+    /// Whatever the transport says, but for the URL.
+    Transport(reqwest::Error),
+}
+
+impl Failure {
+    fn of(error: reqwest::Error) -> Self {
+        Self::Transport(error.without_url())
+    }
+
+    /// Whether the other side answered our handshake with something that is no TLS.
+    pub(crate) fn is_not_tls(&self) -> bool {
+        use rustls::{Error::InvalidMessage, InvalidMessage::InvalidContentType};
+        self.is_caused(|cause| matches!(cause.downcast_ref(), Some(InvalidMessage(InvalidContentType))))
+    }
+
+    /// Whether nobody was there to connect to.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        let Self::Transport(error) = self else { return false };
+        let refused = |cause: &Cause| {
+            cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        error.is_connect() && (error.is_timeout() || self.is_caused(refused))
+    }
+
+    fn is_caused(&self, is: impl Fn(&Cause) -> bool) -> bool {
+        let Self::Transport(error) = self else { return false };
+        let mut next: Option<&Cause> = Some(error);
+        while let Some(cause) = next {
+            if is(cause) {
+                return true;
+            }
+            // An I/O error's source is that of the error within.
+            let within = cause.downcast_ref().and_then(io::Error::get_ref).map(|within| within as &Cause);
+            next = within.or_else(|| cause.source());
+        }
+        false
+    }
+}
+
+type Cause = dyn StdError + 'static;
 
 /// The whole body, if it has at most `max` bytes.
 pub(crate) async fn read_bounded(mut response: Response, max: usize, what: &str) -> Result<Bytes> {
@@ -121,15 +256,38 @@ pub(crate) async fn read_bounded(mut response: Response, max: usize, what: &str)
 }
 
 /// A failure of the transport, with its causes: reqwest's own text stops at the first.
-pub(crate) fn error(what: impl Into<String>, cause: &reqwest::Error) -> Error {
+pub(crate) fn error(what: impl Into<String>, failure: &Failure) -> Error {
+    let cause = match failure {
+        Failure::Stalled(patience) => {
+            return Error::new(Kind::DeadlineExceeded, what).caused_by(format!("no progress for {patience:?}"));
+        }
+        Failure::Transport(cause) => cause,
+    };
     let kind = if cause.is_timeout() { Kind::DeadlineExceeded } else { Kind::Unavailable };
     let mut text = cause.to_string();
-    let mut source = std::error::Error::source(cause);
+    let mut source = cause.source();
     while let Some(inner) = source {
         text = format!("{text}: {inner}");
         source = inner.source();
     }
     Error::new(kind, what).caused_by(text)
+}
+
+/// Whether what `home` may know may go to `url` as well: it is the same host and port, and what was encrypted stays so.
+pub(crate) fn is_within(home: &Url, url: &Url) -> bool {
+    home.host() == url.host() && home.port() == url.port() && (home.scheme() == url.scheme() || url.scheme() == "https")
+}
+
+/// A URL fit to be shown: a query may hold a signature that is as good as a password, and a host may follow one.
+pub(crate) fn shown(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    match path.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
+        }
+        None => path.to_owned(),
+    }
 }
 
 /// What a status that we did not want says in our terms.
@@ -144,5 +302,41 @@ pub(crate) fn status_kind(status: StatusCode) -> Kind {
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Kind::Unimplemented,
         status if status.is_server_error() => Kind::Unavailable,
         _ => Kind::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_url_holds_no_secret() {
+        for (url, expected) in [
+            ("https://r.example:5000/v2/a/blobs/x?X-Amz-Signature=s#f", "https://r.example:5000/v2/a/blobs/x"),
+            ("https://user:word@r.example/v2/", "https://r.example/v2/"),
+            ("https://user:wo@rd@r.example?s", "https://r.example"),
+            ("/v2/a/blobs/uploads/1?_state=s", "/v2/a/blobs/uploads/1"),
+            ("no URL", "no URL"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
+
+    #[test]
+    fn home_is_one_host_and_port_and_never_less_safe() {
+        for (home, url, within) in [
+            ("https://r.example/v2/", "https://r.example:443/elsewhere?s", true),
+            ("https://r.example/", "http://r.example/", false),
+            ("https://r.example:5000/", "http://r.example:5000/", false),
+            ("https://r.example:5000/", "https://r.example/", false),
+            ("https://r.example/", "https://s.example/", false),
+            ("https://r.example/", "https://r.example.evil/", false),
+            ("http://r.example:5000/", "https://r.example:5000/", true),
+            ("http://r.example/", "https://r.example/", true),
+            ("http://r.example/", "http://r.example:8080/", false),
+        ] {
+            let parse = |text| Url::parse(text).unwrap();
+            assert_eq!(is_within(&parse(home), &parse(url)), within, "{home} {url}");
+        }
     }
 }

@@ -19,7 +19,7 @@ fn digest(bytes: &[u8]) -> Digest {
 async fn push_blob(repository: &Repository, bytes: &[u8]) -> Digest {
     let digest = digest(bytes);
     if let Mounted::Upload(mut upload) = repository.upload(&digest, None).await.unwrap() {
-        upload.whole(bytes.len() as u64, Bytes::copy_from_slice(bytes).into()).await.unwrap();
+        upload.whole(bytes.len() as u64, tokio_stream::once(Ok(Bytes::copy_from_slice(bytes)))).await.unwrap();
     }
     digest
 }

@@ -22,7 +22,7 @@ use std::{
     thread,
     time::Duration,
 };
-use support::{Registry, Server, certificates, limits, reply, serve};
+use support::{Pace, Registry, Server, certificates, limits, reply, serve};
 
 /// Set in the second process, to what it is to ask.
 const ASK: &str = "TEST_ASK";
@@ -111,7 +111,7 @@ fn socks() -> (String, Arc<Mutex<Vec<String>>>) {
             seen.lock().unwrap().push(String::from_utf8(take(&mut stream, length)).unwrap());
             take(&mut stream, 2);
             stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
-            serve(stream, &Mutex::default(), &|_, _| reply("404 Not Found", &[], b""));
+            serve(stream, &Mutex::default(), Pace::default(), &|_, _| reply("404 Not Found", &[], b""));
         }
     });
     (address, names)

@@ -8,6 +8,7 @@ mod credentials;
 mod docker_config;
 mod token;
 
+use crate::http::Client;
 use challenge::{Challenge, Scheme};
 pub use credentials::{Anonymous, Answer, Credential, Credentials, Fixed};
 pub use docker_config::DockerConfig;
@@ -24,7 +25,7 @@ use tokio::sync::Mutex;
 /// Answers the challenges of one host.
 #[derive(Debug)]
 pub(crate) struct Authorizer {
-    client: reqwest::Client,
+    client: Client,
     authority: String,
     credentials: Arc<dyn Credentials>,
     state: Mutex<Option<State>>,
@@ -43,7 +44,7 @@ struct Token {
 }
 
 impl Authorizer {
-    pub(crate) fn new(client: reqwest::Client, authority: String, credentials: Arc<dyn Credentials>) -> Self {
+    pub(crate) fn new(client: Client, authority: String, credentials: Arc<dyn Credentials>) -> Self {
         Self { client, authority, credentials, state: Mutex::new(None) }
     }
 
@@ -72,7 +73,8 @@ impl Authorizer {
         }
     }
 
-    /// Learns from a 401 how to authorize; `refused` is the header that was sent with the request, if any.
+    /// Learns from a 401 how to authorize; `refused` is the header that was sent with the request, if any. A token that
+    /// is refused, even for what it does not cover, is fetched anew for the scopes of this challenge.
     ///
     /// # Errors
     /// `Unauthenticated` when the same answer would be refused again.
@@ -80,7 +82,7 @@ impl Authorizer {
         let challenges = Challenge::parse_all(headers);
         let mut state = self.state.lock().await;
         if refused.is_some() {
-            self.forget(&mut state, refused, &challenges)?;
+            self.forget(&mut state, refused)?;
         }
         if state.is_some() {
             return Ok(()); // another request has learned it meanwhile
@@ -101,8 +103,8 @@ impl Authorizer {
         Ok(())
     }
 
-    /// Drops what was just refused; a second refusal of a fresh answer is final.
-    fn forget(&self, state: &mut Option<State>, refused: Option<&str>, challenges: &[Challenge]) -> Result<()> {
+    /// Drops what was just refused.
+    fn forget(&self, state: &mut Option<State>, refused: Option<&str>) -> Result<()> {
         match state {
             Some(State::Bearer { tokens, .. }) => {
                 let before = tokens.len();
@@ -110,12 +112,8 @@ impl Authorizer {
                 if tokens.len() == before {
                     return Ok(()); // refused with an older token: there is a newer one
                 }
-                let why = pick(challenges).and_then(|challenge| challenge.parameters.get("error").cloned());
                 // The realm or the scopes may have changed with the challenge.
                 *state = None;
-                if let Some(why) = why.filter(|why| why == "insufficient_scope") {
-                    return Err(self.refused(&format!("server message: {why}")));
-                }
                 Ok(())
             }
             Some(State::Header(_)) => Err(self.refused("the credential was refused")),

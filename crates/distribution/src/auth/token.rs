@@ -4,9 +4,9 @@
 //! secret (auth/token).
 
 use super::Credential;
-use crate::http::read_bounded;
+use crate::http::{self, Client, REDIRECTS, Response, is_within, read_bounded, shown};
 use model::{Error, Kind, Result};
-use reqwest::StatusCode;
+use reqwest::{Method, RequestBuilder, Url};
 use serde::Deserialize;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,7 +22,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// Where tokens come from.
 #[derive(Clone, Debug)]
 pub(super) struct Realm {
-    url: String,
+    url: Url,
     service: String,
     /// Scopes of the challenge, asked for beside the request's own.
     pub(super) scopes: Vec<String>,
@@ -35,24 +35,21 @@ pub(super) struct Fetched {
 
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    access_token: String,
-    #[serde(default)]
-    expires_in: u64,
+    token: Option<String>,
+    access_token: Option<String>,
+    /// Seconds.
+    expires_in: Option<serde_json::Number>,
 }
 
 impl Realm {
     pub(super) fn of(parameters: &HashMap<String, String>, authority: &str) -> Result<Self> {
         let bad = |why: &str| Error::new(Kind::Unauthenticated, format!("challenge of {authority}: {why}"));
         let url = parameters.get("realm").ok_or_else(|| bad("it names no realm"))?;
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(bad("its realm is not a URL"));
-        }
+        let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| bad("its realm is not a URL"))?;
         let scopes = parameters.get("scope").map(String::as_str).unwrap_or_default();
         Ok(Self {
-            url: url.clone(),
+            url,
             service: parameters.get("service").cloned().unwrap_or_default(),
             scopes: scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
         })
@@ -60,15 +57,16 @@ impl Realm {
 }
 
 pub(super) async fn fetch(
-    client: &reqwest::Client,
+    client: &Client,
     realm: &Realm,
     scopes: &BTreeSet<String>,
     credential: Option<&Credential>,
 ) -> Result<Fetched> {
     if let Some(credential) = credential {
         match post(client, realm, scopes, credential).await {
-            // Realms without support for POST answer in several ways.
-            Err(Refused::Status(400 | 401 | 404 | 405)) if !matches!(credential, Credential::Identity(_)) => {}
+            // Realms without support for POST answer in several ways, or send us where our secret is not taken.
+            Err(Refused::Status(300..=399 | 400 | 401 | 404 | 405))
+                if !matches!(credential, Credential::Identity(_)) => {}
             outcome => return outcome.map_err(|refused| refused.error(realm)),
         }
     }
@@ -82,6 +80,7 @@ enum Refused {
 
 impl Refused {
     fn error(self, realm: &Realm) -> Error {
+        let what = || format!("fetch a token from {}", shown(realm.url.as_str()));
         match self {
             Self::Status(code) => {
                 let kind = match code {
@@ -90,15 +89,15 @@ impl Refused {
                     429 | 500.. => Kind::Unavailable,
                     _ => Kind::Unknown,
                 };
-                Error::new(kind, format!("fetch a token from {}: unexpected status {code}", realm.url))
+                Error::new(kind, format!("{}: unexpected status {code}", what()))
             }
-            Self::Other(error) => error.context(format!("fetch a token from {}", realm.url)),
+            Self::Other(error) => error.context(what()),
         }
     }
 }
 
 async fn post(
-    client: &reqwest::Client,
+    client: &Client,
     realm: &Realm,
     scopes: &BTreeSet<String>,
     credential: &Credential,
@@ -117,38 +116,66 @@ async fn post(
             return Err(Refused::Other(Error::internal("this credential needs no token")));
         }
     }
-    read(client.post(&realm.url).form(&form)).await
+    // All of it is secret: it goes nowhere else.
+    ask(client, &realm.url, false, |url, _| client.request(Method::POST, url).form(&form)).await
 }
 
 async fn get(
-    client: &reqwest::Client,
+    client: &Client,
     realm: &Realm,
     scopes: &BTreeSet<String>,
     credential: Option<&Credential>,
 ) -> Result<Fetched, Refused> {
-    let mut query: Vec<(&str, &str)> = scopes.iter().map(|scope| ("scope", scope.as_str())).collect();
+    let mut url = realm.url.clone();
+    // With nothing to add, there would be an empty query nevertheless.
     if !realm.service.is_empty() {
-        query.push(("service", &realm.service));
+        url.query_pairs_mut().append_pair("service", &realm.service);
     }
-    let mut request = client.get(&realm.url).query(&query);
-    if let Some(Credential::Basic { username, password }) = credential {
-        request = request.basic_auth(username, Some(password));
+    for scope in scopes {
+        url.query_pairs_mut().append_pair("scope", scope);
     }
-    read(request).await
+    ask(client, &url, true, |url, is_home| {
+        let request = client.request(Method::GET, url);
+        match credential {
+            Some(Credential::Basic { username, password }) if is_home => request.basic_auth(username, Some(password)),
+            _ => request,
+        }
+    })
+    .await
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Result<Fetched, Refused> {
-    let response = request.send().await.map_err(|error| Refused::Other(crate::http::error("token request", &error)))?;
-    if response.status() != StatusCode::OK {
+/// Asks at `home`, and where that sends us; to another host only if we may go `away`. `request` makes a request to a
+/// URL, and is told whether that is home still, for what is shown nowhere else.
+async fn ask(
+    client: &Client,
+    home: &Url,
+    away: bool,
+    request: impl Fn(Url, bool) -> RequestBuilder,
+) -> Result<Fetched, Refused> {
+    let (mut url, mut left) = (home.clone(), REDIRECTS);
+    loop {
+        let is_home = is_within(home, &url);
+        let response = client.send(request(url, is_home), None).await;
+        let response = response.map_err(|failure| Refused::Other(http::error("token request", &failure)))?;
+        match response.redirected().map_err(Refused::Other)? {
+            Some(next) if left > 0 && (away || is_within(home, &next)) => (url, left) = (next, left - 1),
+            _ => return read(response).await,
+        }
+    }
+}
+
+async fn read(response: Response) -> Result<Fetched, Refused> {
+    if !response.status().is_success() {
         return Err(Refused::Status(response.status().as_u16()));
     }
     let body = read_bounded(response, MAX, "token").await.map_err(Refused::Other)?;
     let answer: Answer = serde_json::from_slice(&body)
         .map_err(|error| Refused::Other(Error::unknown("the answer is not a token").caused_by(error)))?;
-    let token = if answer.access_token.is_empty() { answer.token } else { answer.access_token };
-    if token.is_empty() {
-        return Err(Refused::Other(Error::unknown("the answer has no token")));
-    }
-    let lifetime = Duration::from_secs(answer.expires_in).saturating_sub(MARGIN);
-    Ok(Fetched { token, expires: (answer.expires_in > 0).then(|| Instant::now() + lifetime) })
+    let token = [answer.access_token, answer.token].into_iter().flatten().find(|token| !token.is_empty());
+    let token = token.ok_or_else(|| Refused::Other(Error::unknown("the answer has no token")))?;
+    // What ends at no time that we can tell, or at none, is used until it is refused.
+    let lifetime = answer.expires_in.and_then(|seconds| seconds.as_u64()).filter(|seconds| *seconds > 0);
+    let expires =
+        lifetime.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds).saturating_sub(MARGIN)));
+    Ok(Fetched { token, expires })
 }

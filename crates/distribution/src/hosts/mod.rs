@@ -188,7 +188,7 @@ fn own_authority(registry: &str) -> &str {
     if registry == DOCKER { "registry-1.docker.io" } else { registry }
 }
 
-fn port_of(authority: &str) -> Option<&str> {
+pub(crate) fn port_of(authority: &str) -> Option<&str> {
     let (_, port) = authority.rsplit_once(':')?;
     port.bytes().all(|byte| byte.is_ascii_digit()).then_some(port)
 }

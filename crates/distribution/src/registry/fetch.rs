@@ -2,20 +2,20 @@
 
 use super::{
     Endpoint, Repository,
-    request::{BACK_OFF, REDIRECTS, Request, refused, shown},
+    request::{BACK_OFF, Request, refused},
     resolve::header,
     telling,
 };
 use crate::{
     hosts::Host,
-    http::{self, Limits},
+    http::{self, Limits, REDIRECTS, Response, shown},
     observer::Observed,
 };
 use bytes::Bytes;
 use model::{Digest, Error, Kind, Result};
 use reqwest::{
-    Method, Response, StatusCode, Url,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE},
+    Method, StatusCode, Url,
+    header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE},
 };
 
 /// A blob to fetch.
@@ -210,13 +210,13 @@ impl Body<'_> {
 
     async fn open_elsewhere(&self, url: &str) -> Result<(Response, Option<Bytes>)> {
         let blob = &self.blob;
-        let url = Url::parse(url).map_err(|error| {
+        let at = Url::parse(url).map_err(|error| {
             Error::invalid_argument(format!("blob {}: one of its URLs", blob.digest)).caused_by(error)
         })?;
-        let what = format!("blob {} at {}", blob.digest, shown(&url));
+        let what = format!("blob {} at {}", blob.digest, shown(url));
         let range =
             (blob.offset > 0 || blob.end < blob.size).then(|| format!("bytes={}-{}", blob.offset, blob.end - 1));
-        let response = elsewhere(url, range, &self.repository.limits).await.map_err(|error| error.context(&*what))?;
+        let response = elsewhere(at, range, &self.repository.limits).await.map_err(|error| error.context(&*what))?;
         self.accept(response, &what).await
     }
 
@@ -249,16 +249,14 @@ async fn elsewhere(mut at: Url, range: Option<String>, limits: &Limits) -> Resul
             return Err(Error::invalid_argument(format!("scheme {} is not fetched", at.scheme())));
         }
         let client = http::client(&Host::new(at.scheme(), at.authority()), limits, &Observed::default())?;
-        let mut request = client.get(at.clone());
+        let what = format!("get {}", shown(at.as_str()));
+        let mut request = client.request(Method::GET, at);
         if let Some(range) = &range {
             request = request.header(RANGE, range);
         }
-        let response = request.send().await.map_err(|error| http::error(format!("get {}", shown(&at)), &error))?;
-        let next = header(response.headers(), LOCATION.as_str()).map(str::to_owned);
-        match next.filter(|_| response.status().is_redirection()) {
-            Some(next) => {
-                at = at.join(&next).map_err(|error| Error::unknown("redirected to no URL").caused_by(error))?;
-            }
+        let response = client.send(request, None).await.map_err(|error| http::error(what, &error))?;
+        match response.redirected()? {
+            Some(next) => at = next,
             None => return Ok(response),
         }
     }

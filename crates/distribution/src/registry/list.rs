@@ -89,7 +89,7 @@ impl Repository {
                 return Err(refused(what, response).await);
             }
             let next = header(response.headers(), LINK.as_str()).and_then(next_of);
-            let next = next.and_then(|next| response.url().join(next).ok());
+            let next = next.and_then(|next| endpoint.join(response.url(), next).ok());
             let page = read_bounded(response, self.limits.document, what).await?;
             bytes += page.len();
             if bytes > self.limits.document {

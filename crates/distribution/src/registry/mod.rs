@@ -14,17 +14,14 @@ mod uploads;
 use crate::{
     auth::{Authorizer, Credentials},
     hosts::{Capabilities, Host, Hosts},
-    http::{self, Limits},
+    http::{self, Client, Limits},
     observer::{Observed, Observer},
 };
 pub use fetch::{Blob, Body};
 use model::{Digest, Error, Kind, Result};
 pub use push::{Mounted, Upload};
 pub use resolve::{Document, Resolved};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, OnceLock};
 pub use uploads::{Place, Uploads};
 
 /// One repository, as the hosts that serve its registry show it.
@@ -42,10 +39,10 @@ pub struct Repository {
 #[derive(Debug)]
 struct Endpoint {
     host: Host,
-    client: reqwest::Client,
+    client: Client,
     authorizer: Authorizer,
-    /// Set once a TLS handshake failed where plain HTTP may be used.
-    plain: AtomicBool,
+    /// Whether it knows no TLS, where plain HTTP may be used; not set before it has shown that.
+    plain: OnceLock<bool>,
     observed: Observed,
 }
 
@@ -153,13 +150,16 @@ impl Endpoint {
         let observed = Observed::default();
         let client = http::client(&host, limits, &observed)?;
         let authorizer = Authorizer::new(client.clone(), host.authority.clone(), Arc::clone(credentials));
-        Ok(Self { host, client, authorizer, plain: AtomicBool::new(false), observed })
+        Ok(Self { host, client, authorizer, plain: OnceLock::new(), observed })
+    }
+
+    fn is_plain(&self) -> bool {
+        self.plain.get() == Some(&true)
     }
 
     /// The URL of `path` below the API's root.
     fn url(&self, path: &str) -> String {
-        let plain = self.plain.load(Ordering::Relaxed);
-        let scheme = if plain { "http" } else { self.host.scheme.as_str() };
+        let scheme = if self.is_plain() { "http" } else { self.host.scheme.as_str() };
         format!("{scheme}://{}{}/{path}", self.host.authority, self.host.path)
     }
 }

@@ -5,10 +5,11 @@ use super::{
     request::{Request, refused},
     resolve::{MANIFESTS, digest_of, header},
 };
+use crate::http::Response;
 use bytes::Bytes;
-use model::{Digest, Error, Result};
+use model::{Digest, Error, Kind, Result};
 use reqwest::{
-    Method, Response, StatusCode, Url,
+    Method, StatusCode, Url,
     header::{CONTENT_RANGE, HeaderValue, LOCATION, RANGE},
 };
 use tokio_stream::Stream;
@@ -66,16 +67,18 @@ impl Repository {
             request.scopes.insert(format!("repository:{source}:pull"));
         }
         request.url = self.url(endpoint, &path);
-        let mut response = self.send(endpoint, &request).await?;
-        if source.is_some() && matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let mut response = self.send(endpoint, &request).await;
+        if source.is_some() && is_denied(&response) {
             // Not ours to mount from: then it is uploaded.
             let request = Request::new(Method::POST, self.url(endpoint, "blobs/uploads/"), self.scope("pull,push"));
-            response = self.send(endpoint, &request).await?;
+            response = self.send(endpoint, &request).await;
         }
+        let response = response?;
         match response.status() {
             StatusCode::CREATED => Ok(Mounted::Present),
-            StatusCode::ACCEPTED => {
-                let location = location(&response, &what)?;
+            // The specification has the second; others are seen, too.
+            StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {
+                let location = location(endpoint, &response, &what)?;
                 Ok(Mounted::Upload(Upload { repository: self, endpoint, digest: digest.clone(), location, offset: 0 }))
             }
             _ => Err(refused(&what, response).await),
@@ -112,7 +115,8 @@ impl Repository {
         let response = self.send(endpoint, &request).await?;
         match response.status() {
             StatusCode::OK => Ok(true),
-            StatusCode::NOT_FOUND => Ok(false),
+            // Who may not look may still be allowed to push; if not, we are told by a registry that has more to say.
+            StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(false),
             _ => Err(refused(&format!("look for {path} in {}/{}", self.registry, self.name), response).await),
         }
     }
@@ -129,40 +133,21 @@ impl Upload<'_> {
         self.offset
     }
 
-    /// Sends all of the blob in one request. `body` is called once.
+    /// Sends all of the blob, `size` bytes, in one request.
     ///
     /// # Errors
     /// As the registry says; what it has then can be asked with [`Upload::status`], and the rest sent with
     /// [`Upload::chunk`].
-    pub async fn whole(&mut self, size: u64, body: reqwest::Body) -> Result<()> {
-        let what = self.what();
-        // Asked for beforehand: a body that is a stream cannot be sent twice.
-        let authorization = self.endpoint.authorizer.header(&self.request(Method::PUT).scopes).await?;
-        let mut url = self.location.clone();
-        url.query_pairs_mut().append_pair("digest", self.digest.as_str());
-        let mut builder = self.endpoint.client.put(url).body(body);
-        builder = builder.header("content-type", "application/octet-stream").header("content-length", size);
-        if let Some(authorization) = authorization.filter(|_| self.at_home()) {
-            builder = builder.header("authorization", authorization);
-        }
-        let response = builder.send().await.map_err(|error| crate::http::error(what.clone(), &error))?;
-        if response.status() != StatusCode::CREATED && response.status() != StatusCode::NO_CONTENT {
-            return Err(refused(&what, response).await);
-        }
-        self.offset = size;
-        Ok(())
-    }
-
-    /// [`Upload::whole`] of what `bytes` yields.
-    ///
-    /// # Errors
-    /// As [`Upload::whole`].
-    pub async fn stream(
+    pub async fn whole(
         &mut self,
         size: u64,
         bytes: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
     ) -> Result<()> {
-        self.whole(size, reqwest::Body::wrap_stream(bytes)).await
+        let request = self.last().media_type("application/octet-stream")?;
+        let response = self.repository.send_once(self.endpoint, &request, size, Box::pin(bytes)).await;
+        self.accepted(response).await?;
+        self.offset = size;
+        Ok(())
     }
 
     /// Sends the next bytes.
@@ -173,22 +158,18 @@ impl Upload<'_> {
         if let Ok(range) = HeaderValue::try_from(range) {
             request.headers.insert(CONTENT_RANGE, range);
         }
-        let response = self.repository.send_authorized(self.endpoint, &request).await?;
-        if response.status() != StatusCode::ACCEPTED && response.status() != StatusCode::NO_CONTENT {
-            return Err(refused(&self.what(), response).await);
-        }
-        self.location = location(&response, &self.what())?;
+        let response = self.repository.send_authorized(self.endpoint, &request).await;
+        let response = self.accepted(response).await?;
+        self.location = location(self.endpoint, &response, &self.what())?;
         self.offset = end;
         Ok(())
     }
 
     /// Asks the registry how much it has, after a request that broke.
     pub async fn status(&mut self) -> Result<u64> {
-        let response = self.repository.send(self.endpoint, &self.request(Method::GET)).await?;
-        if response.status() != StatusCode::NO_CONTENT && response.status() != StatusCode::OK {
-            return Err(refused(&self.what(), response).await);
-        }
-        if let Ok(location) = location(&response, &self.what()) {
+        let response = self.repository.send(self.endpoint, &self.request(Method::GET)).await;
+        let response = self.accepted(response).await?;
+        if let Ok(location) = location(self.endpoint, &response, &self.what()) {
             self.location = location;
         }
         let last =
@@ -199,15 +180,26 @@ impl Upload<'_> {
 
     /// Closes an upload whose bytes were all sent as chunks.
     pub async fn commit(&mut self) -> Result<()> {
+        let response = self.repository.send_authorized(self.endpoint, &self.last()).await;
+        self.accepted(response).await.map(drop)
+    }
+
+    /// The request that ends the upload.
+    fn last(&self) -> Request {
         let mut request = self.request(Method::PUT);
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", self.digest.as_str());
         request.url = url.into();
-        let response = self.repository.send_authorized(self.endpoint, &request).await?;
-        if response.status() != StatusCode::CREATED && response.status() != StatusCode::NO_CONTENT {
-            return Err(refused(&self.what(), response).await);
+        request
+    }
+
+    /// Which success it is differs between registries, and says nothing more.
+    async fn accepted(&self, response: Result<Response>) -> Result<Response> {
+        match response {
+            Ok(response) if response.status().is_success() => Ok(response),
+            Ok(response) => Err(refused(&self.what(), response).await),
+            Err(error) => Err(error.context(self.what())),
         }
-        Ok(())
     }
 
     fn request(&self, method: Method) -> Request {
@@ -217,16 +209,18 @@ impl Upload<'_> {
     fn what(&self) -> String {
         format!("upload {} to {}/{}", self.digest, self.repository.registry, self.repository.name)
     }
-
-    /// Whether the upload goes to the registry's host; elsewhere, our credentials have no business.
-    fn at_home(&self) -> bool {
-        Url::parse(&self.endpoint.url("")).is_ok_and(|home| home.authority() == self.location.authority())
-    }
 }
 
-fn location(response: &Response, what: &str) -> Result<Url> {
+fn location(endpoint: &Endpoint, response: &Response, what: &str) -> Result<Url> {
     let text = header(response.headers(), LOCATION.as_str());
     let text = text.ok_or_else(|| Error::unknown(format!("{what}: the registry names no location for it")))?;
-    let url = response.url().join(text);
-    url.map_err(|error| Error::unknown(format!("{what}: bad location {text:?}")).caused_by(error))
+    endpoint.join(response.url(), text).map_err(|error| error.context(what))
+}
+
+/// Whether the registry, or who gives its tokens, does not let us.
+fn is_denied(outcome: &Result<Response>) -> bool {
+    match outcome {
+        Ok(response) => matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+        Err(error) => matches!(error.kind(), Kind::Unauthenticated | Kind::PermissionDenied),
+    }
 }

@@ -4,11 +4,11 @@ use super::{
     Endpoint, Repository, check_object,
     request::{Request, refused},
 };
-use crate::http::read_bounded;
+use crate::http::{Response, read_bounded};
 use bytes::Bytes;
 use model::{Algorithm, Digest, Error, Result};
 use reqwest::{
-    Method, Response, StatusCode,
+    Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
 };
 use sha2::{Digest as _, Sha256, Sha384, Sha512};

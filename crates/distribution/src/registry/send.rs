@@ -46,7 +46,6 @@ impl Repository {
             let Mounted::Upload(mut upload) = self.upload(digest, source).await? else { return Ok(false) };
             match upload.send(size, uploads, &open).await? {
                 None => return Ok(true),
-                // Some registries drop an upload that broke: anew.
                 broken => lost = broken,
             }
         }
@@ -55,7 +54,8 @@ impl Repository {
 }
 
 impl Upload<'_> {
-    /// Sends the blob. Returns what broke an upload of which the registry then knew nothing any more.
+    /// Sends the blob. Returns what broke an upload that has to be begun anew, because the registry cannot say what it
+    /// has got of it.
     async fn send<F, S>(
         &mut self,
         size: u64,
@@ -70,14 +70,14 @@ impl Upload<'_> {
         for _ in 0..ATTEMPTS {
             let turn = uploads.turn(size).await?;
             let bytes = Sending { bytes: open(self.offset()).await?, _turn: turn };
-            let sent = if self.offset() == 0 { self.stream(size, bytes).await } else { self.pieces(bytes).await };
+            let sent = if self.offset() == 0 { self.whole(size, bytes).await } else { self.pieces(bytes).await };
             let Err(error) = sent else { return Ok(None) };
             tracing::debug!(%error, "an upload broke");
-            match self.status().await {
-                Ok(_) => failure = Some(error),
-                Err(status) if status.is_not_found() => return Ok(Some(error)),
-                Err(_) => return Err(error),
+            // Some registries drop what broke, some cannot be asked.
+            if self.status().await.is_err() {
+                return Ok(Some(error));
             }
+            failure = Some(error);
         }
         Err(failure.unwrap_or_else(|| Error::internal("no attempt was made")))
     }

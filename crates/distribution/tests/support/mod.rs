@@ -11,7 +11,7 @@
 use distribution::{Anonymous, Credentials, Hosts, Limits, Repository};
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -124,9 +124,24 @@ pub struct Server {
     pub heads: Arc<Mutex<Vec<String>>>,
 }
 
+/// How fast a server takes the body of a request: so many bytes at a time, and a rest after each.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace(pub usize, pub Duration);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(1 << 20, Duration::ZERO)
+    }
+}
+
 impl Server {
     /// `answer` gets the head, and how many requests came before.
     pub fn start(answer: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::paced(Pace::default(), answer)
+    }
+
+    /// The same, slower with bodies.
+    pub fn paced(pace: Pace, answer: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -135,7 +150,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
-                thread::spawn(move || serve(stream, &seen, &*answer));
+                thread::spawn(move || serve(stream, &seen, pace, &*answer));
             }
         });
         Self { address, heads }
@@ -144,16 +159,20 @@ impl Server {
     pub fn count(&self) -> usize {
         self.heads.lock().unwrap().len()
     }
+
+    /// All heads in lower case.
+    pub fn heard(&self) -> String {
+        self.heads.lock().unwrap().concat().to_ascii_lowercase()
+    }
 }
 
 /// Serves the one request that comes by `stream`.
-pub fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, answer: &dyn Fn(&str, usize) -> Vec<u8>) {
+pub fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, pace: Pace, answer: &dyn Fn(&str, usize) -> Vec<u8>) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
-            // A TLS handshake: we speak none.
-            Ok(1) if head.is_empty() && !byte[0].is_ascii_uppercase() => return,
+            Ok(1) if head.is_empty() && !byte[0].is_ascii_uppercase() => return refuse_tls(stream),
             Ok(1) => head.push(byte[0]),
             _ => return,
         }
@@ -169,7 +188,25 @@ pub fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, answer: &dyn Fn(&
         thread::sleep(Duration::from_secs(20)); // a stalled peer
         return;
     }
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut left: usize = length.unwrap_or(0);
+    let mut bytes = vec![0; pace.0];
+    while left > 0 {
+        let wanted = left.min(pace.0);
+        match stream.read(&mut bytes[..wanted]) {
+            Ok(0) | Err(_) => return,
+            Ok(read) => left -= read,
+        }
+        thread::sleep(pace.1);
+    }
     drop(stream.write_all(&reply));
+}
+
+/// What servers that speak no TLS say to its handshake.
+pub fn refuse_tls(mut stream: impl Read + Write) {
+    // What is not read would reset the connection, and take the answer along.
+    let _ = stream.read(&mut [0; 16 << 10]);
+    drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"));
 }
 
 /// An answer with a right length.

@@ -142,6 +142,6 @@ pub fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
 
 pub async fn push_blob(to: &Repository, bytes: &[u8]) {
     if let Mounted::Upload(mut upload) = to.upload(&digest(bytes), None).await.unwrap() {
-        upload.whole(bytes.len() as u64, Bytes::copy_from_slice(bytes).into()).await.unwrap();
+        upload.whole(bytes.len() as u64, tokio_stream::once(Ok(Bytes::copy_from_slice(bytes)))).await.unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! A registry of the tests that takes uploads and breaks them as told: it keeps what came before. Or it answers late.
 
-use crate::image::digest;
+use crate::{image::digest, registry::refuse_tls};
 use std::{
     collections::{HashMap, VecDeque},
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -88,7 +88,10 @@ impl Uploads {
 fn serve(client: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(1, client.try_clone()?);
     let (mut first, mut headers) = (String::new(), HashMap::new());
-    reader.read_line(&mut first)?;
+    if reader.read_line(&mut first).is_err() || !first.starts_with(|c: char| c.is_ascii_uppercase()) {
+        refuse_tls(client);
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {

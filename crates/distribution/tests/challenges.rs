@@ -1,0 +1,151 @@
+//! Token servers and challenges as they are found in the wild.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
+
+mod support;
+
+use bytes::Bytes;
+use distribution::{Anonymous, Credential, Credentials, Fixed, Hosts, Mounted, Repository};
+use model::{Algorithm, Digest};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+use support::{Server, hosts_toml, reply, repository, repository_as};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_hash(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
+}
+
+/// A challenge that names the token server at `tokens`.
+fn bearer(tokens: &str, more: &str) -> Vec<u8> {
+    let challenge = format!("Bearer realm=\"http://{tokens}/token\",service=\"s\"{more}");
+    reply("401 Unauthorized", &[("www-authenticate", &challenge)], b"")
+}
+
+fn has(head: &str, token: &str) -> bool {
+    head.to_ascii_lowercase().contains(&format!("authorization: bearer {token}\r\n"))
+}
+
+/// A registry that lets in whoever has token `t` of the server at `tokens`.
+fn guarded(tokens: &str) -> Server {
+    let tokens = tokens.to_owned();
+    Server::start(move |head, _| match has(head, "t") {
+        true => reply("200 OK", &[("content-type", MANIFEST)], b"{}"),
+        false => bearer(&tokens, ""),
+    })
+}
+
+/// The repository of a user of `server`.
+fn known(server: &Server) -> Repository {
+    let credential = Credential::Basic { username: "u".into(), password: "p".into() };
+    let credentials: Arc<dyn Credentials> = Arc::new(Fixed { host: server.address.clone(), credential });
+    repository_as(&server.address, "app", &Hosts::default(), credentials)
+}
+
+#[tokio::test]
+async fn a_token_may_live_for_ever_or_not_say_how_long() {
+    for answer in [
+        "{\"token\":\"t\",\"expires_in\":9223372036854775807}",
+        "{\"token\":\"t\",\"expires_in\":18446744073709551615}",
+        "{\"token\":\"t\",\"expires_in\":-1}",
+        "{\"token\":\"t\",\"expires_in\":null}",
+        "{\"token\":\"t\",\"access_token\":null}",
+        "{\"token\":null,\"access_token\":\"t\",\"expires_in\":0}",
+    ] {
+        let tokens = Server::start(move |_, _| reply("200 OK", &[], answer.as_bytes()));
+        let server = guarded(&tokens.address);
+        let here = repository(&server.address, "app");
+        for _ in 0..2 {
+            here.manifest("v1").await.unwrap_or_else(|error| panic!("{answer}: {error}"));
+        }
+        assert_eq!(tokens.count(), 1, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_server_that_has_moved_is_followed() {
+    let tokens = Server::start(|head, _| match head.contains("/token") {
+        true => reply("301 Moved Permanently", &[("location", "/moved")], b""),
+        false if head.starts_with("POST /moved") => reply("201 Created", &[], b"{\"access_token\":\"t\"}"),
+        false => reply("404 Not Found", &[], b""),
+    });
+    known(&guarded(&tokens.address)).manifest("v1").await.unwrap();
+    assert_eq!(tokens.count(), 2, "{}", tokens.heard());
+}
+
+#[tokio::test]
+async fn a_password_does_not_follow_a_token_server_to_another_host() {
+    let other = Server::start(|_, _| reply("200 OK", &[], b"{\"token\":\"t\"}"));
+    let location = format!("http://{}/token", other.address);
+    let tokens = Server::start(move |_, _| reply("307 Temporary Redirect", &[("location", &location)], b""));
+    known(&guarded(&tokens.address)).manifest("v1").await.unwrap();
+    let heard = other.heard();
+    assert!(heard.starts_with("get /token") && other.count() == 1, "{heard}");
+    assert!(!heard.contains("authorization"), "{heard}");
+    assert!(tokens.heard().contains("authorization: basic"), "the first was told");
+}
+
+#[tokio::test]
+async fn what_may_not_be_mounted_is_uploaded() {
+    // It gives a token to anybody, with fewer scopes than were asked for.
+    let tokens = Server::start(|_, _| reply("200 OK", &[], b"{\"token\":\"t\"}"));
+    let realm = tokens.address.clone();
+    let server = Server::start(move |head, _| match head.split(' ').next() {
+        _ if !has(head, "t") => bearer(&realm, ",scope=\"repository:app:pull\""),
+        Some("HEAD") => reply("404 Not Found", &[], b""),
+        _ if head.contains("mount=") => bearer(&realm, ",scope=\"repository:other:pull\",error=\"insufficient_scope\""),
+        _ => reply("202 Accepted", &[("location", "/v2/app/blobs/uploads/1")], b""),
+    });
+    let here = repository(&server.address, "app");
+    assert!(matches!(here.upload(&digest(b"x"), Some("other")).await.unwrap(), Mounted::Upload(_)));
+    // A password that does not reach as far does the same.
+    let server = Server::start(|head, _| match head.split(' ').next() {
+        _ if head.contains("mount=") || !head.to_ascii_lowercase().contains("authorization: basic") => {
+            reply("401 Unauthorized", &[("www-authenticate", "Basic realm=\"r\"")], b"")
+        }
+        Some("HEAD") => reply("404 Not Found", &[], b""),
+        _ => reply("202 Accepted", &[("location", "/v2/app/blobs/uploads/1")], b""),
+    });
+    let here = known(&server);
+    assert!(matches!(here.upload(&digest(b"x"), Some("other")).await.unwrap(), Mounted::Upload(_)));
+}
+
+#[tokio::test]
+async fn who_may_write_but_not_read_can_push() {
+    let tokens = Server::start(|_, _| reply("200 OK", &[], b"{\"token\":\"t\"}"));
+    let realm = tokens.address.clone();
+    let server = Server::start(move |head, _| match head.split(' ').next() {
+        Some("HEAD") => bearer(&realm, ",scope=\"repository:app:pull\",error=\"insufficient_scope\""),
+        _ if !has(head, "t") => bearer(&realm, ",scope=\"repository:app:push\""),
+        Some("POST") => reply("202 Accepted", &[("location", "/v2/app/blobs/uploads/1")], b""),
+        _ => reply("201 Created", &[], b""),
+    });
+    let here = repository(&server.address, "app");
+    assert!(matches!(here.upload(&digest(b"x"), None).await.unwrap(), Mounted::Upload(_)));
+    assert!(!here.has_manifest("v1", &digest(b"{}")).await.unwrap());
+    here.put_manifest("v1", MANIFEST, Bytes::from_static(b"{}")).await.unwrap();
+}
+
+/// Below a path, the registry's name of the repository is another than ours: only its challenges tell the scope.
+#[tokio::test]
+async fn a_token_that_says_too_little_is_fetched_anew_for_what_the_challenge_names() {
+    let tokens = Server::start(|head, _| {
+        let asked = head.replace("%3A", ":").replace("%2F", "/").replace("%2C", ",");
+        match asked.contains("scope=repository:proj/app:pull,push") {
+            true => reply("200 OK", &[], b"{\"token\":\"w\"}"),
+            false => reply("200 OK", &[], b"{\"token\":\"r\"}"),
+        }
+    });
+    let realm = tokens.address.clone();
+    let server = Server::start(move |head, _| match head.split(' ').next() {
+        Some("HEAD") if has(head, "r") || has(head, "w") => reply("404 Not Found", &[], b""),
+        Some("HEAD") => bearer(&realm, ",scope=\"repository:proj/app:pull\""),
+        _ if has(head, "w") => reply("202 Accepted", &[("location", "/v2/proj/app/blobs/uploads/1")], b""),
+        _ => bearer(&realm, ",scope=\"repository:proj/app:pull,push\",error=\"insufficient_scope\""),
+    });
+    let config = tempfile::tempdir().unwrap();
+    let text = format!("server = \"http://{}/v2/proj\"\noverride_path = true\n", server.address);
+    let hosts = hosts_toml(config.path(), "r.example", &text);
+    let here = repository_as("r.example", "app", &hosts, Arc::new(Anonymous));
+    assert!(matches!(here.upload(&digest(b"x"), None).await.unwrap(), Mounted::Upload(_)));
+}
