@@ -26,7 +26,7 @@ pub struct Limits {
     /// Longest without progress, be it a byte of the answer, or of our body that the peer takes: a dead or stalled
     /// peer is given up.
     pub progress: Duration,
-    /// How often a request that failed in a passing way is sent again.
+    /// How often a request that failed in a passing way is sent again to the last host that may serve it.
     pub retries: u32,
     /// Longest wait that a `Retry-After` may ask for.
     pub retry_after: Duration,

@@ -3,6 +3,7 @@
 
 mod support;
 
+use distribution::{Anonymous, Repository};
 use model::Kind;
 use std::{
     io::Read as _,
@@ -11,12 +12,47 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Server, reply, repository};
+use support::{Server, hosts_toml, reply, repository, repository_as};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 fn served(_: &str, _: usize) -> Vec<u8> {
     reply("200 OK", &[("content-type", MANIFEST)], b"{}")
+}
+
+/// A registry at `address`, with a mirror at another.
+fn mirrored(dir: &std::path::Path, mirror: &str, address: &str) -> Repository {
+    let text =
+        format!("server = \"http://{address}\"\n[host.\"http://{mirror}\"]\ncapabilities = [\"pull\", \"resolve\"]");
+    repository_as("r.example", "app", &hosts_toml(dir, "r.example", &text), Arc::new(Anonymous))
+}
+
+#[tokio::test]
+async fn a_mirror_that_fails_is_asked_once_and_then_left_alone_for_a_while() {
+    for (status, wait) in [("503 Service Unavailable", "3600"), ("429 Too Many Requests", "3600"), ("500 Oops", "0")] {
+        let mirror = Server::start(move |_, _| reply(status, &[("retry-after", wait)], b""));
+        let registry = Server::start(served);
+        let config = tempfile::tempdir().unwrap();
+        let here = mirrored(config.path(), &mirror.address, &registry.address);
+        let start = Instant::now();
+        for _ in 0..3 {
+            here.manifest("v1").await.unwrap();
+        }
+        assert!(start.elapsed() < Duration::from_millis(900), "{status}: {:?}", start.elapsed());
+        assert_eq!((mirror.count(), registry.count()), (1, 3), "{status}");
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        here.manifest("v1").await.unwrap();
+        assert_eq!(mirror.count(), if wait == "0" { 2 } else { 1 }, "{status}");
+    }
+    // Nobody there.
+    let registry = Server::start(served);
+    let config = tempfile::tempdir().unwrap();
+    let here = mirrored(config.path(), "127.0.0.1:1", &registry.address);
+    let start = Instant::now();
+    for _ in 0..3 {
+        here.manifest("v1").await.unwrap();
+    }
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod list;
 mod push;
 mod request;
 mod resolve;
+mod rest;
 mod send;
 mod uploads;
 
@@ -21,6 +22,7 @@ pub use fetch::{Blob, Body};
 use model::{Digest, Error, Kind, Result};
 pub use push::{Mounted, Upload};
 pub use resolve::{Document, Resolved};
+use rest::Rest;
 use std::sync::{Arc, OnceLock};
 pub use uploads::{Place, Uploads};
 
@@ -43,6 +45,7 @@ struct Endpoint {
     authorizer: Authorizer,
     /// Whether it knows no TLS, where plain HTTP may be used; not set before it has shown that.
     plain: OnceLock<bool>,
+    rest: Rest,
     observed: Observed,
 }
 
@@ -150,7 +153,7 @@ impl Endpoint {
         let observed = Observed::default();
         let client = http::client(&host, limits, &observed)?;
         let authorizer = Authorizer::new(client.clone(), host.authority.clone(), Arc::clone(credentials));
-        Ok(Self { host, client, authorizer, plain: OnceLock::new(), observed })
+        Ok(Self { host, client, authorizer, plain: OnceLock::new(), rest: Rest::default(), observed })
     }
 
     fn is_plain(&self) -> bool {

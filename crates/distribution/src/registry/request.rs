@@ -180,19 +180,44 @@ impl Repository {
         url
     }
 
-    /// Sends until an answer comes that sending again would not better.
+    /// Sends until an answer comes that sending again would not better. Where another host can be asked, that is better
+    /// than to wait: then this one is asked once, and after a failure not at all for a while.
     pub(super) async fn send(&self, endpoint: &Endpoint, request: &Request) -> Result<Response> {
+        let patient = !self.has_stand_in(endpoint, request);
+        if !patient {
+            endpoint.rest.is_over()?;
+        }
         let mut wait = BACK_OFF;
         for attempt in 0.. {
+            let start = Instant::now();
             let outcome = self.send_authorized(endpoint, request).await;
-            let again = passing(&outcome).filter(|_| attempt < self.limits.retries);
-            let Some(asked) = again else { return outcome };
+            let Some(asked) = passing(&outcome) else { return outcome };
+            if !patient {
+                endpoint.rest.begin(&endpoint.host, &outcome, start.elapsed(), asked);
+                return outcome;
+            }
+            // Who stalled has had its time.
+            let stalled = matches!(&outcome, Err(error) if error.kind() == Kind::DeadlineExceeded);
+            if stalled || attempt >= self.limits.retries {
+                return outcome;
+            }
             let asked = asked.unwrap_or(wait).min(self.limits.retry_after);
             tracing::debug!(%request, wait = ?asked, attempt, "sending again");
             tokio::time::sleep(asked).await;
             wait *= 2;
         }
         Err(Error::internal("no attempt was made"))
+    }
+
+    /// Whether a later host may be asked for the same: who needs no more than to pull, may pull elsewhere.
+    fn has_stand_in(&self, endpoint: &Endpoint, request: &Request) -> bool {
+        let reads = request.scopes.iter().all(|scope| scope.ends_with(":pull"));
+        let here = endpoint.host.capabilities;
+        let later = self.hosts.iter().skip_while(|other| !std::ptr::eq(*other, endpoint)).skip(1);
+        reads
+            && later.map(|other| other.host.capabilities).any(|there| {
+                (there.pull || !here.pull) && (there.resolve || !here.resolve) && (there.referrers || !here.referrers)
+            })
     }
 
     /// Sends, answering at most two challenges: one for want of a header, one for a header that has expired or says too
@@ -280,7 +305,7 @@ fn passing(outcome: &Result<Response>) -> Option<Option<Duration>> {
             let passing = matches!(response.status().as_u16(), 408 | 429 | 500 | 502 | 503 | 504);
             passing.then(|| retry_after(response.headers()))
         }
-        Err(error) => matches!(error.kind(), Kind::Unavailable).then_some(None),
+        Err(error) => matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded).then_some(None),
     }
 }
 
