@@ -66,7 +66,7 @@ async fn a_slow_upload_is_not_given_up_while_bytes_go_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_nobody_takes_is_given_up() {
     const SIZE: usize = 64 << 20;
-    let server = Server::start(|head, _| beginning(head, "/v2/app/blobs/uploads/1").unwrap_or_else(Vec::new));
+    let server = Server::start(|head, _| beginning(head, "/v2/app/blobs/uploads/1").unwrap_or_default());
     let here = impatient(&server.address, Duration::from_millis(500));
     let start = Instant::now();
     let error = begun(&here).await.whole(SIZE as u64, zeros(SIZE)).await.unwrap_err();

@@ -34,7 +34,7 @@ pub(crate) struct Authorizer {
 #[derive(Debug)]
 enum State {
     Header(String),
-    Bearer { realm: Realm, credential: Option<Credential>, tokens: HashMap<BTreeSet<String>, Token> },
+    Bearer { realm: Box<Realm>, credential: Option<Credential>, tokens: HashMap<BTreeSet<String>, Token> },
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +92,8 @@ impl Authorizer {
             (Some(Credential::Header(header)), _) => State::Header(header.clone()),
             (Some(Credential::Token(token)), _) => State::Header(format!("Bearer {token}")),
             (_, Some(Challenge { scheme: Scheme::Bearer, parameters })) => {
-                State::Bearer { realm: Realm::of(parameters, &self.authority)?, credential, tokens: HashMap::new() }
+                let realm = Box::new(Realm::of(parameters, &self.authority)?);
+                State::Bearer { realm, credential, tokens: HashMap::new() }
             }
             (Some(Credential::Basic { username, password }), Some(Challenge { scheme: Scheme::Basic, .. })) => {
                 State::Header(basic(username, password))

@@ -3,6 +3,7 @@
 use crate::{
     fake::{Asked, answer, content_of},
     image::Image,
+    registry::refuse_tls,
 };
 use model::Digest;
 use std::{
@@ -104,8 +105,10 @@ fn request(stream: &mut TcpStream) -> Option<Asked> {
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
-            // A TLS handshake: we speak none.
-            Ok(1) if head.is_empty() && !byte[0].is_ascii_uppercase() => return None,
+            Ok(1) if head.is_empty() && !byte[0].is_ascii_uppercase() => {
+                refuse_tls(stream);
+                return None;
+            }
             Ok(1) => head.push(byte[0]),
             _ => return None,
         }

@@ -44,7 +44,7 @@ impl transfer_server::Transfer for Transfer {
         let listener = listener.map(|id| self.streams.claim(&scope, id)).transpose().map_err(status)?;
         let Ends { source, destination } = Ends::open(&self.streams, &scope, &request, &mut tasks).map_err(status)?;
         let progress = if listener.is_some() { ProgressSink::new() } else { ProgressSink::default() };
-        let work = async {
+        let work = Box::pin(async {
             self.transfers.transfer(&scope, source, destination, &progress).await.map_err(status)?;
             // What was written has left before the client hears that it is done.
             while tasks.files.join_next().await.is_some() {}
@@ -52,7 +52,7 @@ impl transfer_server::Transfer for Transfer {
             let told = async { while tasks.logs.join_next().await.is_some() {} };
             let _late = tokio::time::timeout(LAST_PROGRESS, told).await;
             Ok(Response::new(()))
-        };
+        });
         match listener {
             Some(listener) => tell(&progress, listener, work).await,
             None => work.await,
