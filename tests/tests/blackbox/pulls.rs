@@ -74,6 +74,12 @@ fn a_configuration_without_a_type_runs() {
     assert!(!listed.contains(&image::digest(&blobs.manifest)), "nothing needs the old one: {listed}");
     assert_eq!(ctr.ok(&format!("run --rm {reference} old echo runs")), "runs\n");
     ctr.ok(&format!("images rm --sync {reference}"));
+    for command in ["images pull --local", "content fetch"] {
+        let ctr = ours.ctr(Impl::Ours);
+        ctr.ok(&format!("{command} --plain-http {reference}"));
+        assert_eq!(digest(&ctr), rewritten, "{command}");
+        ctr.ok(&format!("images rm --sync {reference}"));
+    }
     ours.finish();
 }
 

@@ -4,7 +4,7 @@
 //! that an earlier attempt left is gone on with, over there by a range.
 
 use super::source::SourceLabel;
-use client::oci::{Descriptor, Kind, reference_key};
+use client::oci::{Descriptor, Kind, Manifest, reference_key};
 use client::{Chunks, Client, Documents, Event, Expect, Item, Platforms, Progress, descend, gc_labels};
 use distribution::{Blob, Repository};
 use model::{Error, Labels, Result};
@@ -67,6 +67,23 @@ impl Fetch {
         }
         let wanted = self.walk(&target).await?;
         self.store_all(wanted).await?;
+        self.converted(target).await
+    }
+
+    /// What the image's record points to. As containerd does (distribution#1622): a manifest that calls its
+    /// configuration `application/octet-stream` is stored once more with docker's type for it, else it does not run.
+    async fn converted(&self, target: Descriptor) -> Result<Descriptor> {
+        if Kind::of(&target.media_type) != Kind::Manifest {
+            return Ok(target);
+        }
+        let bytes = self.document(&target).await?;
+        let Some(new) = Manifest::with_config_type(&format!("content {}", target.digest), &bytes)? else {
+            return Ok(target);
+        };
+        let (size, labels) = (new.bytes.len() as u64, new.gc_labels());
+        let expect = Expect { digest: Some(new.digest.clone()), size: Some(size), labels };
+        let target = Descriptor { digest: new.digest, size, ..target };
+        self.client.write_blob(&reference_key(&target), &expect, Chunks::of("manifest", new.bytes.into())).await?;
         Ok(target)
     }
 

@@ -1,9 +1,9 @@
 //! The flags of every command that speaks to a registry.
 
-use super::{Known, Remote, dump, password};
+use super::{Known, dump, password};
 use clap::Args;
 use client::transfer::{HttpLog, Registry};
-use distribution::{Credential, Credentials, Hosts, Limits, Repository, Tls};
+use distribution::{Credential, Credentials, Hosts, Limits, Reference, Repository, Tls};
 use model::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ impl RegistryFlags {
     }
 
     /// The repository of `remote`, for work that ctr does itself.
-    pub(crate) fn repository(&self, remote: &Remote) -> Result<Arc<Repository>> {
+    pub(crate) fn repository(&self, remote: &Reference) -> Result<Arc<Repository>> {
         self.start_dump();
         let credentials: Arc<dyn Credentials> = Arc::new(self.credentials()?);
         let (hosts, limits) = (self.hosts(&[])?, Limits::default());

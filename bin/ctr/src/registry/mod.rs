@@ -14,6 +14,6 @@ pub(crate) use credentials::{Known, Shown};
 pub(crate) use fetch::{Fetch, Metadata};
 pub(crate) use flags::{RegistryFlags, UnusedFlags};
 pub(crate) use push::{Parents, Push};
-pub(crate) use remote::Remote;
+pub(crate) use remote::{object_reference, reference};
 pub(crate) use selection::Selection;
 pub(crate) use source::SourceLabel;

@@ -1,6 +1,6 @@
 //! Where a blob came from, noted on it: a push may then mount it from there.
 
-use super::Remote;
+use distribution::Reference;
 use model::Labels;
 
 /// The label's key before the registry's name.
@@ -19,13 +19,8 @@ pub(crate) struct SourceLabel {
 
 impl SourceLabel {
     /// The note for what comes from `remote`.
-    pub(crate) fn of(remote: &Remote) -> Self {
-        let registry = remote.registry.as_str();
-        let host = match registry.strip_prefix('[') {
-            Some(address) => address.split(']').next().unwrap_or(address),
-            None => registry.split(':').next().unwrap_or(registry),
-        };
-        Self { host: host.to_owned(), repository: remote.repository.clone() }
+    pub(crate) fn of(remote: &Reference) -> Self {
+        Self { host: remote.host_name().to_owned(), repository: remote.repository.clone() }
     }
 
     /// The label's key.
@@ -66,7 +61,7 @@ mod tests {
 
     #[test]
     fn repositories_are_added_once() {
-        let label = SourceLabel::of(&Remote::parse("r.example:5000/b:1").unwrap());
+        let label = SourceLabel::of(&super::super::reference("r.example:5000/b:1").unwrap());
         let mut labels = Labels::new();
         label.add_to(None, &mut labels);
         let key = "containerd.io/distribution.source.r.example";
@@ -74,11 +69,11 @@ mod tests {
         label.add_to(Some("c,a,b"), &mut labels);
         assert_eq!(labels[key], "a,b,c");
         assert_eq!(label.other(&labels), Some("c"));
-        let ours = SourceLabel::of(&Remote::parse("r.example/team/b:1").unwrap());
+        let ours = SourceLabel::of(&super::super::reference("r.example/team/b:1").unwrap());
         let known = Labels::from([(key.to_owned(), "other/a,team/c,zoo/d".to_owned())]);
         assert_eq!(ours.other(&known), Some("team/c"));
         assert_eq!(label.other(&Labels::from([(key.to_owned(), "b".to_owned())])), None);
-        assert!(SourceLabel::of(&Remote::parse("[::1]:5000/b:1").unwrap()).key().ends_with(".::1"));
+        assert!(SourceLabel::of(&super::super::reference("[::1]:5000/b:1").unwrap()).key().ends_with(".::1"));
         let mut labels = Labels::new();
         label.add_to(Some(&"x".repeat(MAX)), &mut labels);
         assert!(labels.is_empty());

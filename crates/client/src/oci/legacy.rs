@@ -15,6 +15,16 @@ pub struct Rewritten {
     pub children: Vec<Descriptor>,
 }
 
+impl Rewritten {
+    /// The labels by which it keeps what it lists, named as Go containerd names them here.
+    pub fn gc_labels(&self) -> Labels {
+        let label = |(index, child): (usize, &Descriptor)| {
+            (format!("containerd.io/gc.ref.content.{index}"), child.digest.to_string())
+        };
+        self.children.iter().enumerate().map(label).collect()
+    }
+}
+
 /// The fields that Go containerd keeps, in its order.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,7 +3,7 @@
 use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::registry::{self, Metadata, RegistryFlags, Remote, Selection, SourceLabel};
+use crate::registry::{self, Metadata, RegistryFlags, Selection, SourceLabel, object_reference};
 use clap::Args;
 use client::oci::Descriptor;
 use client::{Client, Platforms, image_record};
@@ -66,7 +66,7 @@ pub(crate) struct Fetching<'a> {
 impl Fetching<'_> {
     /// Fetches `reference`, under the lease of `client`.
     pub(crate) async fn run(&self, client: &Client, reference: &str, board: &Arc<Board>) -> Result<Descriptor> {
-        let (remote, object) = Remote::parse_object(reference)?;
+        let (remote, object) = object_reference(reference)?;
         let fetch = registry::Fetch {
             client: client.clone(),
             repository: self.registry.repository(&remote)?,

@@ -3,7 +3,7 @@
 use super::found::{Place, find};
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::registry::{RegistryFlags, Remote};
+use crate::registry::{RegistryFlags, reference};
 use clap::Args;
 use model::Digest;
 
@@ -26,7 +26,7 @@ pub(crate) struct FetchBlob {
 
 impl FetchBlob {
     pub(crate) async fn run(self, _: &Context) -> Outcome {
-        let repository = self.registry.repository(&Remote::parse(&self.remote)?)?;
+        let repository = self.registry.repository(&reference(&self.remote)?)?;
         let media_type = self.media_type.as_deref().filter(|media_type| !media_type.is_empty());
         for text in &self.digests {
             let digest: Digest = text.parse()?;

@@ -3,7 +3,7 @@
 use super::found::{Place, find};
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::registry::{RegistryFlags, Remote};
+use crate::registry::{RegistryFlags, object_reference, reference};
 use clap::Args;
 
 /// Flags of `ctr content fetch-object`.
@@ -27,8 +27,8 @@ pub(crate) struct FetchObject {
 impl FetchObject {
     pub(crate) async fn run(self, _: &Context) -> Outcome {
         let (remote, object) = match &self.object {
-            Some(object) => (Remote::parse(&self.remote)?, object.clone()),
-            None => Remote::parse_object(&self.remote)?,
+            Some(object) => (reference(&self.remote)?, object.clone()),
+            None => object_reference(&self.remote)?,
         };
         let repository = self.registry.repository(&remote)?;
         find(&repository, &object, None, [Place::Manifests, Place::Blobs]).await?.print(&repository).await

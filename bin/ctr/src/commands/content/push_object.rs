@@ -4,7 +4,7 @@ use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::line;
-use crate::registry::{Parents, Push, RegistryFlags, Remote, SourceLabel};
+use crate::registry::{Parents, Push, RegistryFlags, SourceLabel, reference};
 use clap::Args;
 use client::oci::{Descriptor, Kind};
 use distribution::Uploads;
@@ -29,7 +29,7 @@ pub(crate) struct PushObject {
 
 impl PushObject {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let remote = Remote::parse(&self.remote)?;
+        let remote = reference(&self.remote)?;
         let digest: Digest = self.object.parse()?;
         let client = context.connect().await?;
         let size = u64::try_from(client.blob_info(&digest).await?.size).unwrap_or(0);
@@ -45,9 +45,7 @@ impl PushObject {
             progress: Arc::clone(&board) as _,
         };
         let pushed = match Kind::of(&object.media_type) {
-            Kind::Index | Kind::Manifest => {
-                push.document(&object, remote.object.as_deref().unwrap_or(object.digest.as_str())).await
-            }
+            Kind::Index | Kind::Manifest => push.document(&object, remote.pushed_as(&object.digest)).await,
             Kind::Config | Kind::Layer | Kind::Other => push.blob(&object, &Parents::new()).await,
         };
         board.finish();

@@ -1,7 +1,7 @@
 //! One host asked for one image.
 
-use crate::registry::{Known, Remote};
-use distribution::{Credentials, Host, Limits, Repository};
+use crate::registry::Known;
+use distribution::{Credentials, Host, Limits, Reference, Repository};
 use model::Result;
 use serde_json::{Value, json};
 use std::fmt;
@@ -34,9 +34,9 @@ pub(super) enum Attempt {
 }
 
 /// Asks `host` for what `remote` names: for `digest`, if an earlier host has told that, where it knows no tags.
-pub(super) async fn attempt(remote: &Remote, host: &Host, known: &Known, digest: Option<&str>) -> Attempt {
+pub(super) async fn attempt(remote: &Reference, host: &Host, known: &Known, digest: Option<&str>) -> Attempt {
     let can = host.capabilities;
-    let object = match remote.object.as_deref() {
+    let object = match remote.object().ok() {
         Some(object) if can.resolve || (can.pull && object.contains(':')) => object,
         _ if !can.pull && !can.resolve => return Attempt::NotAsked("it may only be pushed to"),
         Some(_) => match digest {
@@ -52,7 +52,7 @@ pub(super) async fn attempt(remote: &Remote, host: &Host, known: &Known, digest:
     }
 }
 
-async fn resolve(remote: &Remote, host: &Host, known: &Known, object: &str) -> Result<String> {
+async fn resolve(remote: &Reference, host: &Host, known: &Known, object: &str) -> Result<String> {
     let credentials: Arc<dyn Credentials> = Arc::new(known.clone());
     let hosts = vec![host.clone()];
     let repository = Repository::at(&remote.registry, &remote.repository, hosts, &credentials, LIMITS)?;

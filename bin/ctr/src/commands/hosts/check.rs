@@ -4,9 +4,9 @@ use super::attempt::{Attempt, attempt};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, Table, line, print_json};
-use crate::registry::{Known, RegistryFlags, Remote, Shown, dump};
+use crate::registry::{Known, RegistryFlags, Shown, dump, reference};
 use clap::Args;
-use distribution::{Capabilities, Host, Hosts};
+use distribution::{Capabilities, Host, Hosts, Reference};
 use model::Result;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -49,7 +49,7 @@ impl Check {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         dump::warnings();
         self.registry.start_dump();
-        let remote = Remote::parse(&self.image)?;
+        let remote = reference(&self.image)?;
         let hosts = self.registry.hosts(DEFAULT_DIRS)?;
         context.debug(&format!("folders: {:?}", hosts.dirs));
         let known = self.registry.credentials()?;
@@ -67,7 +67,7 @@ impl Check {
     }
 
     /// Each host in turn, as a pull would ask it.
-    async fn lines(&self, remote: &Remote, hosts: Vec<Host>, known: &Known) -> Vec<Line> {
+    async fn lines(&self, remote: &Reference, hosts: Vec<Host>, known: &Known) -> Vec<Line> {
         let mut lines = Vec::new();
         for host in hosts {
             let credential = known.shown_to(&host.authority).await;
@@ -85,15 +85,14 @@ impl Check {
     }
 
     /// Says in words what the table shows.
-    fn conclude(&self, remote: &Remote, lines: &[Line]) -> Outcome {
+    fn conclude(&self, remote: &Reference, lines: &[Line]) -> Outcome {
         let first = |able: fn(&Capabilities) -> bool| {
             lines.iter().find(|line| able(&line.host.capabilities) && (self.offline || line.is_found()))
         };
-        let by_digest = remote.object.as_deref().is_some_and(|object| object.contains(':'));
         match (first(|can| can.resolve), first(|can| can.pull)) {
             _ if self.offline => {}
             // Nothing is to be resolved.
-            (_, Some(pulled)) if by_digest => line(format!("a pull is served by {}", pulled.host))?,
+            (_, Some(pulled)) if remote.digest.is_some() => line(format!("a pull is served by {}", pulled.host))?,
             (Some(resolved), Some(pulled)) if resolved.host == pulled.host => {
                 line(format!("a pull is served by {}", pulled.host))?;
             }
@@ -179,7 +178,7 @@ fn tls(host: &Host) -> String {
     parts.join(", ")
 }
 
-fn document(remote: &Remote, why: &str, lines: &[Line]) -> Value {
+fn document(remote: &Reference, why: &str, lines: &[Line]) -> Value {
     let hosts = lines.iter().map(|Line { host, credential, attempt }| {
         let credential = match credential {
             Ok(None) => Value::Null,
@@ -202,7 +201,7 @@ fn document(remote: &Remote, why: &str, lines: &[Line]) -> Value {
     json!({
         "registry": remote.registry,
         "repository": remote.repository,
-        "object": remote.object,
+        "object": remote.object().ok(),
         "decidedBy": why,
         "hosts": hosts.collect::<Vec<_>>(),
     })

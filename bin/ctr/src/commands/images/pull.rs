@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::flags::SnapshotterFlag;
 use crate::output::line;
-use crate::registry::{Metadata, RegistryFlags, Remote, Selection};
+use crate::registry::{Metadata, RegistryFlags, Selection, object_reference};
 use clap::Args;
 use client::oci::{Descriptor, Platform};
 use client::transfer::{Endpoint, Store, Unpack};
@@ -46,7 +46,7 @@ pub(crate) struct Pull {
 
 impl Pull {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        Remote::parse_object(&self.reference)?;
+        object_reference(&self.reference)?;
         let client = context.connect().await?;
         if self.selection.all_platforms && self.selection.names_platforms() {
             return Err(Error::invalid_argument("cannot specify both --platform and --all-platforms").into());

@@ -3,12 +3,12 @@
 use crate::commands::progress::Board;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::registry::{self, RegistryFlags, Remote, SourceLabel};
+use crate::registry::{self, RegistryFlags, SourceLabel, reference};
 use clap::Args;
 use client::oci::{Descriptor, Platform, media_types};
 use client::transfer::{Endpoint, Store};
 use client::{Client, Platforms};
-use distribution::Uploads;
+use distribution::{Reference, Uploads};
 use model::{Digest, Error, Result};
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub(crate) struct Push {
 
 impl Push {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let remote = Remote::parse(&self.remote)?;
+        let remote = reference(&self.remote)?;
         let client = context.connect().await?;
         match self.needs_local() {
             None => self.transfer(&client).await,
@@ -98,7 +98,7 @@ impl Push {
     }
 
     /// Pushes without the Transfer service.
-    async fn carry(&self, client: &Client, remote: &Remote) -> Outcome {
+    async fn carry(&self, client: &Client, remote: &Reference) -> Outcome {
         let target = self.target(client).await?;
         let board = Arc::new(Board::new("uploading", false));
         let push = registry::Push {
@@ -111,8 +111,7 @@ impl Push {
             progress: Arc::clone(&board) as _,
         };
         board.begin(&target, &format!("Pushing to {}", self.remote));
-        // Without a tag it goes by its digest.
-        let pushed = push.run(&target, remote.object.as_deref().unwrap_or(target.digest.as_str())).await;
+        let pushed = push.run(&target, remote.pushed_as(&target.digest)).await;
         board.finish();
         pushed.map_err(|error| error.context(format!("push {}", self.remote)))?;
         board.begin(&target, &format!("Completed push to {}", self.remote));

@@ -175,14 +175,9 @@ impl Pull {
             let Some(new) = Manifest::with_config_type(&format!("content {}", target.digest), &bytes)? else {
                 return Ok(target);
             };
-            let size = new.bytes.len() as u64;
-            let labels = new
-                .children
-                .iter()
-                .enumerate()
-                .map(|(index, child)| (format!("containerd.io/gc.ref.content.{index}"), child.digest.to_string()));
+            let (size, labels) = (new.bytes.len() as u64, new.gc_labels());
             let keeper = Keeper { store: pull.transfers.store.clone(), scope: pull.scope.clone() };
-            keeper.document(&new.digest, Some(&Place::Memory(new.bytes.into())), &labels.collect())?;
+            keeper.document(&new.digest, Some(&Place::Memory(new.bytes.into())), &labels)?;
             Ok(Descriptor { digest: new.digest, size, ..target })
         })
         .await

@@ -93,7 +93,7 @@ impl Push {
         Uploads::order(&mut order.blobs, |(blob, _)| blob.size);
         self.each(order.blobs, |push, (blob, from)| async move { push.blob(&blob, from).await }).await?;
         let root = target.digest.clone();
-        let top = reference.pushed_as(&root)?.to_owned();
+        let top = reference.pushed_as(&root).to_owned();
         let object = move |digest: &Digest| if *digest == root { top.clone() } else { digest.to_string() };
         let name = object.clone();
         self.each(order.manifests, move |push, manifest| {
