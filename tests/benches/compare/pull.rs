@@ -36,6 +36,9 @@ pub(crate) fn run(table: &mut Table) {
                 }
             }
             bare(table, &folder, image.0);
+            if image.0 == "ten" {
+                bare_push(table, &folder, image.0);
+            }
         }
     }
 }
@@ -94,6 +97,20 @@ fn bare(table: &mut Table, folder: &Path, image: &str) {
     let cost = floor::unpack(&layers, target.path());
     table.add_bare(&format!("the floor of {image}, wall"), "s", cost.wall);
     table.add_bare(&format!("the floor of {image}, user+sys"), "s", cost.cpu);
+}
+
+/// The same layers into a registry that has none of them, by somebody for whom that is no work.
+fn bare_push(table: &mut Table, folder: &Path, image: &str) {
+    let layers = layers(folder, image);
+    rustix::fs::sync();
+    layers.iter().for_each(|layer| warm(layer));
+    let empty = Registry::open();
+    let serving = seconds_of(empty.pid());
+    let cost = floor::push(&layers, empty.address());
+    table.add_bare(&format!("the floor of a push of {image}, wall"), "s", cost.wall);
+    table.add_bare(&format!("the floor of a push of {image}, user+sys"), "s", cost.cpu);
+    let served = seconds_of(empty.pid()) - serving;
+    table.add_bare(&format!("the floor of a push of {image}, user+sys of the registry meanwhile"), "s", served);
 }
 
 /// Where the registry has the layers of an image.
