@@ -48,8 +48,7 @@ pub fn each_entry<R: Read>(
     broken: impl Fn(io::Error) -> Error,
     visit: impl FnMut(String, &mut Entry<'_, R>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let bound = Rc::new(Bound::default());
-    let mut tar = tar::Archive::new(Bounded { inner: tar, bound: Rc::clone(&bound) });
+    let (mut tar, bound) = bounded(tar);
     walk(what, &bound, tar.entries().map_err(&broken)?, &broken, visit)
 }
 
@@ -63,9 +62,13 @@ pub fn each_entry_with_seek<R: Read + Seek>(
     broken: impl Fn(io::Error) -> Error,
     visit: impl FnMut(String, &mut Entry<'_, R>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let bound = Rc::new(Bound::default());
-    let mut tar = tar::Archive::new(Bounded { inner: tar, bound: Rc::clone(&bound) });
+    let (mut tar, bound) = bounded(tar);
     walk(what, &bound, tar.entries_with_seek().map_err(&broken)?, &broken, visit)
+}
+
+fn bounded<R: Read>(inner: R) -> (tar::Archive<Bounded<R>>, Rc<Bound>) {
+    let bound = Rc::new(Bound::default());
+    (tar::Archive::new(Bounded { inner, bound: Rc::clone(&bound) }), bound)
 }
 
 fn walk<R: Read>(

@@ -1,10 +1,9 @@
 //! One image of an index: the one for a platform.
 
-use super::walk::{Listing, check_depth, descend};
+use super::walk::{Listing, Walk, descend};
 use crate::oci::{Descriptor, Image, Kind, Manifest, Platform};
 use crate::{Client, Documents};
 use model::{Digest, Error, Result};
-use std::collections::HashSet;
 
 /// Which platforms count. As with containerd, what is carried about by name of its platform (fetched, pushed, exported,
 /// converted) is for exactly that one; what is unpacked, mounted or run is the nearest that the machine can run.
@@ -119,13 +118,8 @@ async fn find_manifest(
     target: &Descriptor,
     platforms: &Platforms,
 ) -> Result<(Descriptor, Manifest)> {
-    let mut pending = vec![(target.clone(), 0)];
-    let mut indexes = HashSet::new();
-    while let Some((descriptor, depth)) = pending.pop() {
-        check_depth(&descriptor, depth)?;
-        if Kind::of(&descriptor.media_type) == Kind::Index && !indexes.insert(descriptor.digest.clone()) {
-            continue;
-        }
+    let mut walk = Walk::from(target);
+    while let Some((descriptor, depth)) = walk.next()? {
         let bytes = match Kind::of(&descriptor.media_type) {
             Kind::Index | Kind::Manifest => documents.document(&descriptor).await?,
             Kind::Config | Kind::Layer | Kind::Other => {
@@ -145,9 +139,7 @@ async fn find_manifest(
                 }
             }
             Some(Listing::Index(index)) => {
-                let children = platforms.sort(index.manifests);
-                // The last is looked at first.
-                pending.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
+                walk.enter(platforms.sort(index.manifests), depth);
             }
             None => {}
         }

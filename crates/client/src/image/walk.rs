@@ -2,7 +2,7 @@
 
 use crate::oci::{Descriptor, Document, Index, Kind, Manifest};
 use crate::{Client, Documents};
-use model::{Error, Result};
+use model::{Digest, Error, Result};
 use std::collections::HashSet;
 
 /// Most indexes one inside the other. Real images have one or two; endless nesting is an attack.
@@ -59,20 +59,15 @@ impl Documents for Client {
 }
 
 /// Everything below `target`, itself first, in the order documents list it. `select` says which children count. An
-/// index that is listed several times is looked at once: a few of them can list each other more often than there is time.
+/// index that is listed several times is looked at once.
 pub async fn descend(
     documents: &impl Documents,
     target: &Descriptor,
     mut select: impl FnMut(Vec<Descriptor>) -> Vec<Descriptor>,
     mut visit: impl FnMut(&Descriptor, &[Descriptor]) -> Result<()>,
 ) -> Result<()> {
-    let mut pending = vec![(target.clone(), 0)];
-    let mut indexes = HashSet::new();
-    while let Some((descriptor, depth)) = pending.pop() {
-        check_depth(&descriptor, depth)?;
-        if Kind::of(&descriptor.media_type) == Kind::Index && !indexes.insert(descriptor.digest.clone()) {
-            continue;
-        }
+    let mut walk = Walk::from(target);
+    while let Some((descriptor, depth)) = walk.next()? {
         let children = match Kind::of(&descriptor.media_type) {
             Kind::Index | Kind::Manifest => {
                 let bytes = documents.document(&descriptor).await?;
@@ -83,9 +78,45 @@ pub async fn descend(
         };
         let children = select(children);
         visit(&descriptor, &children)?;
-        pending.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
+        walk.enter(children, depth);
     }
     Ok(())
+}
+
+/// What is still to be looked at below a document, nearest first.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// The last comes first; each with the number of indexes around it.
+    pending: Vec<(Descriptor, usize)>,
+    /// Indexes that were looked at.
+    indexes: HashSet<Digest>,
+}
+
+impl Walk {
+    pub(super) fn from(target: &Descriptor) -> Self {
+        Self { pending: vec![(target.clone(), 0)], indexes: HashSet::new() }
+    }
+
+    /// What comes next, with its depth. An index comes once: a few of them can list each other more often than there is
+    /// time.
+    ///
+    /// # Errors
+    /// Those of [`check_depth`].
+    pub(super) fn next(&mut self) -> Result<Option<(Descriptor, usize)>> {
+        while let Some((descriptor, depth)) = self.pending.pop() {
+            check_depth(&descriptor, depth)?;
+            let is_index = Kind::of(&descriptor.media_type) == Kind::Index;
+            if !is_index || self.indexes.insert(descriptor.digest.clone()) {
+                return Ok(Some((descriptor, depth)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes on with `children` of what is at `depth`, the first of them first.
+    pub(super) fn enter(&mut self, children: Vec<Descriptor>, depth: usize) {
+        self.pending.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
+    }
 }
 
 #[cfg(test)]
