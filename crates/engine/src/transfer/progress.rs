@@ -11,6 +11,8 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 /// How often growing numbers are told: as containerd does.
 const INTERVAL: Duration = Duration::from_millis(300);
+/// The event while a layer is unpacked.
+const EXTRACTING: &str = "extracting";
 
 /// Something happened, or a number has grown.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,7 +100,8 @@ impl ProgressSink {
 /// waiting ──► downloading | uploading … ──► complete ──► extracting … ──► extracted
 ///    └──► already exists
 /// ```
-/// Steps are told at once, numbers every 300 ms.
+/// Steps are told at once, numbers every 300 ms. A layer that is unpacked as it comes is told as extracting from its
+/// first unpacked byte on.
 #[derive(Debug)]
 pub struct Tracker {
     shared: Arc<Shared>,
@@ -181,7 +184,7 @@ impl Tracker {
 
     /// So many (compressed) bytes of layer `blob` are unpacked.
     pub fn extracting(&self, blob: &Descriptor, bytes: u64) {
-        self.shared.grow(blob, "extracting", bytes);
+        self.shared.grow(blob, EXTRACTING, bytes);
     }
 
     /// Layer `blob` is unpacked.
@@ -223,8 +226,15 @@ impl Shared {
     }
 
     fn grow(&self, blob: &Descriptor, event: &'static str, bytes: u64) {
-        if self.sink.is_open() {
-            self.job(&mut self.lock(), blob).grown = Some((event, bytes));
+        if !self.sink.is_open() {
+            return;
+        }
+        let mut state = self.lock();
+        let job = self.job(&mut state, blob);
+        let now = job.grown.map_or(job.told.event.as_str(), |(event, _)| event);
+        // Never back: who watches would see a layer go to and fro, and who does not watch would have all of it kept.
+        if now != EXTRACTING || event == EXTRACTING {
+            job.grown = Some((event, bytes));
         }
     }
 
@@ -294,6 +304,28 @@ mod tests {
         tracker.extracting(&layer, 50);
         drop(tracker);
         assert_eq!(told(&sink), [("extracting".to_owned(), 50)]);
+    }
+
+    #[tokio::test]
+    async fn a_layer_unpacked_as_it_comes_is_extracting_from_then_on() {
+        let sink = ProgressSink::new();
+        let tracker = Tracker::new(&sink, "image", "downloading");
+        let layer = blob(100);
+        let tick = || {
+            tracker.shared.tell_grown();
+            told(&sink).last().cloned()
+        };
+        tracker.moved(&layer, 10);
+        assert_eq!(tick(), Some(("downloading".to_owned(), 10)));
+        tracker.extracting(&layer, 5);
+        tracker.moved(&layer, 20);
+        assert_eq!(tick(), Some(("extracting".to_owned(), 5)));
+        tracker.moved(&layer, 30);
+        assert_eq!(tick(), None);
+        tracker.complete(&layer);
+        tracker.extracting(&layer, 50);
+        assert_eq!(told(&sink), [("complete".to_owned(), 100)]);
+        assert_eq!(tick(), Some(("extracting".to_owned(), 50)));
     }
 
     #[tokio::test]

@@ -41,7 +41,14 @@ impl Heard {
 
     /// Waits until `event` is told of what has this beginning of a name.
     async fn hears_of(&mut self, name: &str, event: &str) -> Progress {
-        let wanted = |progress: &Progress| progress.name.starts_with(name) && progress.event == event;
+        self.hears_at_least(name, event, 0).await
+    }
+
+    /// The same, with so many bytes.
+    async fn hears_at_least(&mut self, name: &str, event: &str, bytes: u64) -> Progress {
+        let wanted = |progress: &Progress| {
+            progress.name.starts_with(name) && progress.event == event && progress.progress >= bytes
+        };
         if let Some(told) = self.so_far.iter().rfind(|told| wanted(told)) {
             return told.clone();
         }
@@ -168,7 +175,7 @@ async fn a_second_pull_is_on_board_while_the_first_unpacks() {
         let mut told = Heard::of(told);
         let here = told.hears(small, "waiting").await;
         assert_eq!((here.progress, here.total), (0, small.blob.len() as u64));
-        assert_eq!(told.hears(small, "downloading").await.progress, 10_000);
+        assert_eq!(told.hears_at_least(&name(small), "downloading", 10_000).await.progress, 10_000);
         if snapshotter == "overlayfs" {
             let (progress, first) = (told.hears(large, "extracting").await.progress, 700_000);
             assert!(progress > 0 && progress <= first, "{progress}");
