@@ -17,4 +17,4 @@ pub use hosts::{Capabilities, Host, Hosts, Tls};
 pub use http::{Limits, install_crypto};
 pub use observer::Observer;
 pub use reference::Reference;
-pub use registry::{Blob, Body, Document, Mounted, Place, Repository, Resolved, Upload, Uploads};
+pub use registry::{Blob, Body, Document, Mounted, Place, Repository, Resolved, Rests, Upload, Uploads};

@@ -3,7 +3,7 @@
 
 mod support;
 
-use distribution::{Anonymous, Repository};
+use distribution::{Anonymous, Repository, Rests};
 use model::Kind;
 use std::{
     io::Read as _,
@@ -53,6 +53,29 @@ async fn a_mirror_that_fails_is_asked_once_and_then_left_alone_for_a_while() {
         here.manifest("v1").await.unwrap();
     }
     assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn who_shares_rests_leaves_alone_what_failed_others() {
+    let mirror = Server::start(|_, _| reply("503 Service Unavailable", &[("retry-after", "3600")], b""));
+    let registry = Server::start(served);
+    let config = tempfile::tempdir().unwrap();
+    let (rests, opened) = (Rests::default(), || mirrored(config.path(), &mirror.address, &registry.address));
+    for _ in 0..3 {
+        opened().with_rests(&rests).manifest("v1").await.unwrap();
+    }
+    assert_eq!((mirror.count(), registry.count()), (1, 3));
+    opened().manifest("v1").await.unwrap();
+    assert_eq!(mirror.count(), 2);
+    // Another registry, or the same host configured in another way, is another matter.
+    let serves = format!("server = \"http://{}\"\n[host.\"http://{}\"]", registry.address, mirror.address);
+    for (other, more) in [("other.example", ""), ("r.example", "header.x-new = \"1\"")] {
+        let hosts =
+            hosts_toml(config.path(), other, &format!("{serves}\ncapabilities = [\"pull\", \"resolve\"]\n{more}"));
+        let here = repository_as(other, "app", &hosts, Arc::new(Anonymous)).with_rests(&rests);
+        here.manifest("v1").await.unwrap();
+    }
+    assert_eq!(mirror.count(), 4);
 }
 
 #[tokio::test]

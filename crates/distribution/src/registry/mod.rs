@@ -22,7 +22,7 @@ pub use fetch::{Blob, Body};
 use model::{Digest, Error, Kind, Result};
 pub use push::{Mounted, Upload};
 pub use resolve::{Document, Resolved};
-use rest::Rest;
+pub use rest::Rests;
 use std::sync::{Arc, OnceLock};
 pub use uploads::{Place, Uploads};
 
@@ -35,6 +35,7 @@ pub struct Repository {
     name: String,
     hosts: Vec<Endpoint>,
     limits: Limits,
+    rests: Rests,
 }
 
 /// A host with its connections and what we are there.
@@ -45,7 +46,6 @@ struct Endpoint {
     authorizer: Authorizer,
     /// Whether it knows no TLS, where plain HTTP may be used; not set before it has shown that.
     plain: OnceLock<bool>,
-    rest: Rest,
     observed: Observed,
 }
 
@@ -82,6 +82,7 @@ impl Repository {
             name: name.to_owned(),
             hosts: endpoints.collect::<Result<_>>()?,
             limits,
+            rests: Rests::default(),
         })
     }
 
@@ -93,6 +94,12 @@ impl Repository {
     /// The name within the registry.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same, with hosts left alone that failed others who share `rests`.
+    #[must_use]
+    pub fn with_rests(self, rests: &Rests) -> Self {
+        Self { rests: rests.clone(), ..self }
     }
 
     /// The same, with `observer` told of its requests.
@@ -153,7 +160,7 @@ impl Endpoint {
         let observed = Observed::default();
         let client = http::client(&host, limits, &observed)?;
         let authorizer = Authorizer::new(client.clone(), host.authority.clone(), Arc::clone(credentials));
-        Ok(Self { host, client, authorizer, plain: OnceLock::new(), rest: Rest::default(), observed })
+        Ok(Self { host, client, authorizer, plain: OnceLock::new(), observed })
     }
 
     fn is_plain(&self) -> bool {

@@ -185,7 +185,7 @@ impl Repository {
     pub(super) async fn send(&self, endpoint: &Endpoint, request: &Request) -> Result<Response> {
         let patient = !self.has_stand_in(endpoint, request);
         if !patient {
-            endpoint.rest.is_over()?;
+            self.rests.is_over(&self.registry, &endpoint.host)?;
         }
         let mut wait = BACK_OFF;
         for attempt in 0.. {
@@ -193,7 +193,7 @@ impl Repository {
             let outcome = self.send_authorized(endpoint, request).await;
             let Some(asked) = passing(&outcome) else { return outcome };
             if !patient {
-                endpoint.rest.begin(&endpoint.host, &outcome, start.elapsed(), asked);
+                self.rests.begin(&self.registry, &endpoint.host, &outcome, start.elapsed(), asked);
                 return outcome;
             }
             // Who stalled has had its time.

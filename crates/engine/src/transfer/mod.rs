@@ -39,7 +39,7 @@ pub use registry::{HttpDebug, Registry};
 pub use stream::{ByteFeed, ByteInput, ByteOutput, ExportStream, ImportStream};
 pub use verify::Verifiers;
 
-use distribution::Uploads;
+use distribution::{Rests, Uploads};
 use fetch::Fetches;
 use model::{Error, Result, Scope};
 use std::sync::Arc;
@@ -58,6 +58,8 @@ pub struct Transfers {
     threads: Threads,
     /// Blobs being pushed.
     uploads: Uploads,
+    /// Mirrors that are down.
+    rests: Rests,
 }
 
 impl Transfers {
@@ -72,6 +74,7 @@ impl Transfers {
             unpacking: Unpacking::new(unpacks, Arc::clone(&config.processors), config.sync_fs),
             threads: Threads::new(),
             uploads: Uploads::new(config.max_concurrent_uploads),
+            rests: Rests::default(),
             store,
             config: Arc::new(config),
         }

@@ -104,6 +104,7 @@ impl Transfers {
         };
         let (host, name) = (&reference.registry, &reference.repository);
         let repository = Repository::open(host, name, &hosts, &registry.credentials, Limits::default())?;
+        let repository = repository.with_rests(&self.rests);
         Ok(match registry.observer() {
             Some(observer) => repository.observed(&observer),
             None => repository,
