@@ -2,7 +2,7 @@
 
 use model::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, ops::Range};
 
 /// What an image runs on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,12 +26,52 @@ pub struct Platform {
 
 /// Architectures a lone word may mean.
 const ARCHITECTURES: &[&str] = &[
-    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
-    "s390x", "wasm",
+    "386",
+    "amd64",
+    "amd64p32",
+    "arm",
+    "arm64",
+    "arm64be",
+    "armbe",
+    "loong64",
+    "mips",
+    "mips64",
+    "mips64le",
+    "mips64p32",
+    "mips64p32le",
+    "mipsle",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "riscv",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm",
 ];
 
 /// Operating systems a lone word may mean.
-const SYSTEMS: &[&str] = &["darwin", "freebsd", "linux", "windows"];
+const SYSTEMS: &[&str] = &[
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "nacl",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+    "zos",
+];
 
 impl Platform {
     /// The platform of this machine.
@@ -101,13 +141,7 @@ impl Platform {
     ///
     /// Older variants of the same architecture run, and so do their 32-bit relatives, the nearest first.
     pub fn rank(&self, image: &Self) -> Option<usize> {
-        let image = image.normalized();
-        if image.os != self.os {
-            return None;
-        }
-        self.compatible()
-            .iter()
-            .position(|(architecture, variant)| *architecture == image.architecture && *variant == image.variant)
+        self.compatible().iter().position(|own| own.equals(image))
     }
 
     /// Whether an image for `image` is exactly for this platform.
@@ -116,25 +150,30 @@ impl Platform {
         (image.os, image.architecture, image.variant) == (own.os, own.architecture, own.variant)
     }
 
-    /// Architectures and variants this platform runs, the best first.
-    fn compatible(&self) -> Vec<(String, String)> {
-        let pair = |architecture: &str, variant: String| (architecture.to_owned(), variant);
-        let version = |default| self.variant.trim_start_matches('v').parse().unwrap_or(default);
-        let mut list = vec![(self.architecture.clone(), self.variant.clone())];
-        match self.architecture.as_str() {
-            "amd64" => {
-                list.extend((2..version(1)).rev().map(|level| pair("amd64", format!("v{level}"))));
-                list.push(pair("amd64", String::new()));
-                list.push(pair("386", String::new()));
-            }
+    /// What this platform runs, the best first: itself, then what containerd's `platforms.Only` takes in its place.
+    fn compatible(&self) -> Vec<Self> {
+        let own = self.normalized();
+        let older = |architecture: &str, prefix: &str, versions: Range<u8>| {
+            let variant = |version| Self::new(&own.os, architecture, &format!("{prefix}{version}"));
+            versions.rev().map(variant).collect::<Vec<_>>()
+        };
+        let version = |text: &str| text.trim_start_matches('v').parse().unwrap_or(0);
+        let others = match own.architecture.as_str() {
+            "amd64" => [older("amd64", "v", 1..version(&own.variant)), vec![Self::new(&own.os, "386", "")]].concat(),
+            "arm" => older("arm", "v", 5..version(&own.variant)),
             "arm64" => {
-                list.push(pair("arm64", String::new()));
-                list.extend((5..=8).rev().map(|level| pair("arm", format!("v{level}"))));
+                let (major, minor) = own.variant.split_once('.').unwrap_or((&own.variant, "0"));
+                // v9.0 has what v8.5 has, v9.1 what v8.6 has; v8.9 is the last of them.
+                let (nine, eight) = match (major, version(minor)) {
+                    ("" | "v8", minor) => (0, minor),
+                    ("v9", minor) => (minor, minor.saturating_add(6).min(10)),
+                    _ => return vec![own],
+                };
+                [older("arm64", "v9.", 0..nine), older("arm64", "v8.", 0..eight), older("arm", "v", 5..9)].concat()
             }
-            "arm" => list.extend((5..version(7)).rev().map(|level| pair("arm", format!("v{level}")))),
-            _ => {}
-        }
-        list
+            _ => Vec::new(),
+        };
+        [vec![own], others].concat()
     }
 }
 
@@ -176,15 +215,37 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_platform_ranks_first() {
-        let host = Platform::parse("linux/amd64/v3").unwrap();
-        let rank = |text| host.rank(&Platform::parse(text).unwrap());
-        assert!(rank("linux/amd64/v3") < rank("linux/amd64/v2"));
-        assert!(rank("linux/amd64/v2") < rank("linux/amd64"));
-        assert!(rank("linux/amd64") < rank("linux/386"));
-        assert_eq!(rank("linux/arm64"), None);
-        assert_eq!(rank("windows/amd64"), None);
-        let arm = Platform::parse("linux/arm64").unwrap();
-        assert!(arm.rank(&Platform::parse("linux/arm/v7").unwrap()).is_some());
+    fn a_platform_runs_what_containerds_matcher_takes_the_nearest_first() {
+        // What runs, in this order, and what does not.
+        for (host, runs, refused) in [
+            ("linux/amd64", "amd64 386", "amd64/v2 arm/v7 arm64"),
+            ("linux/amd64/v1", "amd64 386", "amd64/v2"),
+            ("linux/amd64/v3", "amd64/v3 amd64/v2 amd64 386", "amd64/v4"),
+            ("linux/amd64/v4", "amd64/v4 amd64/v3 amd64/v2 amd64/v1 386", "arm64"),
+            ("linux/386", "386", "amd64 arm/v7"),
+            ("linux/arm/v8", "arm/v8 arm arm/v6 arm/v5", "arm/v4 arm64"),
+            ("linux/arm", "arm/v7 arm/v6 arm/v5", "arm/v8 arm/v4 arm64"),
+            ("linux/arm/v6", "arm/v6 arm/v5", "arm arm/v7"),
+            ("linux/arm/v5", "arm/v5", "arm/v4 arm/v6"),
+            ("linux/arm/v4", "arm/v4", "arm/v5"),
+            ("linux/arm64", "arm64/v8 arm/v8 arm/v7 arm/v6 arm/v5", "arm64/v8.1 arm64/v9 arm/v4 arm/v9"),
+            ("linux/arm64/v8.0", "arm64 arm/v8", "arm64/v8.1"),
+            ("linux/arm64/v8.2", "arm64/v8.2 arm64/v8.1 arm64 arm/v8 arm/v5", "arm64/v8.3 arm64/v9"),
+            ("linux/arm64/v8.9", "arm64/v8.9 arm64/v8.8 arm64/v8.1 arm64/v8.0 arm", "arm64/v9"),
+            ("linux/arm64/v9", "arm64/v9.0 arm64/v8.5 arm64/v8.4 arm64/v8.1 arm64 arm/v8", "arm64/v8.6 arm64/v9.1"),
+            ("linux/arm64/v9.2", "arm64/v9.2 arm64/v9.1 arm64/v9 arm64/v8.7 arm64/v8.6 arm64", "arm64/v9.3 arm64/v8.8"),
+            ("linux/arm64/v9.7", "arm64/v9.7 arm64/v9.6 arm64/v9 arm64/v8.9 arm64 arm/v5", "arm64/v8.10 arm/v4 amd64"),
+            ("linux/arm64/v10", "arm64/v10", "arm64/v9 arm64 arm/v8"),
+            ("linux/riscv64", "riscv64", "arm64 amd64"),
+        ] {
+            let host = Platform::parse(host).unwrap();
+            let rank = |image: &str| host.rank(&Platform::parse(&format!("linux/{image}")).unwrap());
+            let ranks: Vec<_> = runs.split(' ').map(rank).collect();
+            assert!(ranks[0] == Some(0) && ranks.is_sorted_by(|near, far| near < far), "{host}: {runs}: {ranks:?}");
+            for image in refused.split(' ') {
+                assert_eq!(rank(image), None, "{host}: {image}");
+            }
+            assert_eq!(host.rank(&Platform::parse("windows/amd64").unwrap()), None, "{host}");
+        }
     }
 }
