@@ -4,13 +4,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
-use tests::{Bed, image, matrix};
+use tests::{Bed, image, matrix, rows};
 
 matrix! { storage:
     import_unpacks, docker_archive, listing, tagging, labels, removal_frees_everything, export_and_import_again,
     names_of_an_import, records_are_dated, nothing_to_remove, not_an_archive, check_reports_missing_content, mounted_image, several_images_in_one_archive,
 }
+
+rows!(encrypted_layers_are_refused_by_name: ours(Ours Ours Go) our_ctr(Ours Ours Ours));
 
 /// Writes bytes beside the daemon's directories.
 fn write(bed: &Bed, name: &str, bytes: &[u8]) -> PathBuf {
@@ -215,7 +218,7 @@ fn several_images_in_one_archive(bed: &mut Bed) {
         .zip(&blobs)
         .map(|(image, blobs)| {
             let mut entry = image::descriptor(image::media::MANIFEST, &blobs.manifest);
-            entry["annotations"] = serde_json::json!({ "io.containerd.image.name": image.name });
+            entry["annotations"] = json!({ "io.containerd.image.name": image.name });
             entry
         })
         .collect();
@@ -225,4 +228,30 @@ fn several_images_in_one_archive(bed: &mut Bed) {
     let ctr = bed.ctr();
     ctr.ok(&format!("images import --local {}", archive.display()));
     assert_eq!(ctr.names("images ls"), ["example.com/two/a:1", "example.com/two/b:1"]);
+}
+
+/// By whatever unpacks them: the daemon's transfer, or its Diff service at a client's request.
+fn encrypted_layers_are_refused_by_name(bed: &mut Bed) {
+    let ctr = bed.ctr();
+    // The first is nobody's; the default configuration has a program for the second, which no machine of ours has.
+    for (suffix, named) in [("tar+zstd+encrypted", "tar+zstd+encrypted"), ("tar+gzip+encrypted", "ctd-decoder")] {
+        let mut image = image::busybox(BUSYBOX).blobs();
+        let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+        manifest["layers"][0]["mediaType"] = format!("application/vnd.oci.image.layer.v1.{suffix}").into();
+        image.manifest = manifest.to_string().into_bytes();
+        let mut entry = image::descriptor(image::media::MANIFEST, &image.manifest);
+        entry["annotations"] = json!({ "io.containerd.image.name": BUSYBOX });
+        let all = image.layers.iter().chain([&image.config, &image.manifest]);
+        let archive = write(bed, "encrypted.tar", &image::oci_archive(&[entry], all.map(Vec::as_slice)));
+        let refused = |line: &str| {
+            let error = ctr.fails(line);
+            assert!(error.contains(named) && error.contains(&image::digest(&image.layers[0])), "{line}: {error}");
+        };
+        for local in ["", "--local"] {
+            refused(&format!("images import {local} {}", archive.display()));
+        }
+        ctr.ok(&format!("images import --local --no-unpack {}", archive.display()));
+        refused(&format!("snapshots unpack {}", image::digest(&image.manifest)));
+    }
+    assert!(ctr.names("snapshots ls").is_empty());
 }

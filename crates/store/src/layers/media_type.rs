@@ -25,6 +25,9 @@ impl Compression {
     /// How a blob of `media_type` is compressed, or `None` if that is not a layer a tar reader understands.
     pub fn of(media_type: &str) -> Option<Self> {
         let (base, suffix) = match media_type.split_once('+') {
+            // Its bytes would be taken for a broken archive.
+            Some((_, suffixes)) if suffixes.split('+').any(|suffix| suffix == "encrypted") => return None,
+            // Go sorts the suffixes and takes the last.
             Some((base, suffixes)) => (base, suffixes.split('+').max()),
             None => (media_type, None),
         };
@@ -85,14 +88,15 @@ mod tests {
             (TAR_GZIP, Some(Compression::Detect)),
             (TAR_ZSTD, Some(Compression::Detect)),
             ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", Some(Compression::Detect)),
-            ("application/vnd.oci.image.layer.v1.tar+encrypted", Some(Compression::None)),
-            // Go sorts the suffixes and takes the last: "gzip" comes after "encrypted".
-            ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", Some(Compression::Detect)),
+            ("application/vnd.oci.image.layer.v1.tar+encrypted", None),
+            ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", None),
+            ("application/vnd.oci.image.layer.v1.tar+gzip+a", Some(Compression::Detect)),
             (DOCKER_TAR, Some(Compression::Detect)),
             ("application/vnd.docker.image.rootfs.diff.tar.gzip", Some(Compression::Detect)),
             ("application/vnd.docker.image.rootfs.diff.tar.zstd", Some(Compression::Detect)),
             ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Some(Compression::Detect)),
-            ("application/vnd.docker.image.rootfs.diff.tar.gzip+encrypted", Some(Compression::None)),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip+encrypted", None),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip+other", Some(Compression::None)),
             ("application/vnd.docker.image.rootfs.diff.tar.xz", None),
             ("application/vnd.oci.image.config.v1+json", None),
             ("", None),

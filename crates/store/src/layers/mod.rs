@@ -57,6 +57,14 @@ pub fn apply(stream: impl Read + Send, media_type: &str, mounts: &[Mount], optio
     }
 }
 
+/// Refuses a layer of a media type that [`apply`] would refuse.
+///
+/// # Errors
+/// `Unimplemented` if neither we nor a stream processor understands it.
+pub fn check_readable(media_type: &str, options: &ApplyOptions) -> Result<()> {
+    processor::chain(media_type, options).map(drop)
+}
+
 /// Unpacks a layer into the directory `root`, deleting what its whiteouts name.
 pub fn apply_to_directory(
     stream: impl Read + Send,

@@ -50,7 +50,7 @@ pub(super) fn chain<'o>(
         } else if let Some(compression) = Compression::of(current) {
             return Ok((chain, compression));
         } else {
-            return Err(Error::unimplemented(format!("no processor for media type {current:?}")));
+            return Err(Error::unimplemented(format!("no stream processor takes media type {current:?}")));
         }
     }
 }
@@ -297,7 +297,10 @@ mod tests {
             ..ApplyOptions::default()
         };
         assert!(chain("a/one", &options).unwrap_err().to_string().contains("circles"));
-        assert_eq!(chain("a/three", &options).unwrap_err().kind(), model::Kind::Unimplemented);
+        for unreadable in ["a/three", "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"] {
+            let error = chain(unreadable, &options).unwrap_err();
+            assert!(error.kind() == model::Kind::Unimplemented && error.to_string().contains(unreadable), "{error}");
+        }
         assert_eq!(chain(TAR_GZIP, &options).unwrap(), (vec![], Compression::Detect));
     }
 

@@ -13,7 +13,7 @@ use crate::{
 use client::oci::Descriptor;
 use model::{Digest, Error, Labels, Mount, Result};
 use std::{convert::Infallible, io::Read, pin::pin, sync::Arc};
-use store::layers::{ApplyOptions, apply};
+use store::layers::{ApplyOptions, apply, check_readable};
 use tokio::sync::OwnedMutexGuard;
 
 /// Told to the snapshotter: which snapshot a layer will be, which layer, and on what.
@@ -74,7 +74,8 @@ impl Job {
             if active.is_staged() {
                 return Ok(Extracted { active: Some(active), _chain: guard });
             }
-            self.check_readable(&layer.blob)?;
+            check_readable(&layer.blob.media_type, &self.unpacking.options)
+                .map_err(|error| error.context(format!("layer {}", layer.blob.digest)))?;
             before_fetch();
             let ticket = ticket.take().or_else(|| self.ticket(layer));
             // Those who wait may have a ticket now.
@@ -148,18 +149,6 @@ impl Job {
             }
             drop(work.changed().await);
         }
-    }
-
-    /// Refuses an encrypted layer that nobody here decrypts: its bytes would be taken for a broken archive.
-    fn check_readable(&self, blob: &Descriptor) -> Result<()> {
-        let Descriptor { media_type, digest, .. } = blob;
-        let processors = &self.unpacking.options.processors;
-        let encrypted = media_type.split('+').skip(1).any(|suffix| suffix == "encrypted");
-        if encrypted && !processors.iter().any(|processor| processor.accepts.contains(media_type)) {
-            let message = format!("layer {digest} is encrypted, and no stream processor takes {media_type}");
-            return Err(Error::unimplemented(message));
-        }
-        Ok(())
     }
 
     /// An active snapshot for a layer, or nothing if its committed one exists after all.
