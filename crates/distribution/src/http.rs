@@ -8,15 +8,26 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use model::{Error, Kind, Result};
 use reqwest::{
-    Certificate, ClientBuilder, Identity, Method, Proxy, RequestBuilder, StatusCode, Url, header::LOCATION,
+    Certificate, ClientBuilder, Identity, Method, Proxy, RequestBuilder, StatusCode, Url,
+    header::{HeaderMap, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
-use std::{error::Error as StdError, fs, io, ops::Deref, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    fmt, fs, io,
+    ops::Deref,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::sync::Notify;
 use tokio_stream::{Stream, StreamExt as _};
 
 /// Most redirects in a row.
 pub(crate) const REDIRECTS: usize = 10;
+/// First wait before a request is sent again.
+const BACK_OFF: Duration = Duration::from_millis(200);
 
 /// Bounds of a peer's patience and ours.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +55,16 @@ impl Default for Limits {
             retry_after: Duration::from_secs(60),
             document: 8 << 20,
         }
+    }
+}
+
+impl Limits {
+    /// Waits before a request that has failed `before` times is sent again: as long as its host has `asked` for, else
+    /// longer each time.
+    pub(crate) async fn wait(&self, before: u32, asked: Option<Duration>) {
+        let wait = asked.unwrap_or_else(|| BACK_OFF * 2_u32.saturating_pow(before)).min(self.retry_after);
+        tracing::debug!(?wait, before, "waiting to send again");
+        tokio::time::sleep(wait).await;
     }
 }
 
@@ -273,6 +294,50 @@ pub(crate) fn error(what: impl Into<String>, failure: &Failure) -> Error {
     Error::new(kind, what).caused_by(text)
 }
 
+/// An answer that we did not want, as the cause of an error.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    text: String,
+    wait: Option<Duration>,
+}
+
+impl Refusal {
+    /// Of `status`, told by `text`; `headers` may ask for a wait.
+    pub(crate) fn new(text: String, headers: &HeaderMap) -> Self {
+        Self { text, wait: retry_after(headers) }
+    }
+
+    /// The wait that the host asked for whose refusal caused `error`.
+    pub(crate) fn wait_of(error: &Error) -> Option<Duration> {
+        let mut next: Option<&Cause> = Some(error);
+        while let Some(cause) = next {
+            if let Some(refusal) = cause.downcast_ref::<Self>() {
+                return refusal.wait;
+            }
+            next = cause.source();
+        }
+        None
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text)
+    }
+}
+
+impl StdError for Refusal {}
+
+/// What `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3).
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
 /// Whether what `home` may know may go to `url` as well: it is the same host and port, and what was encrypted stays so.
 pub(crate) fn is_within(home: &Url, url: &Url) -> bool {
     home.host() == url.host() && home.port() == url.port() && (home.scheme() == url.scheme() || url.scheme() == "https")
@@ -308,6 +373,19 @@ pub(crate) fn status_kind(status: StatusCode) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reqwest::header::HeaderValue;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let asks =
+            |value: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::try_from(value).unwrap())]));
+        assert_eq!(asks("7"), Some(Duration::from_secs(7)));
+        assert_eq!(asks("soon"), None);
+        assert_eq!(asks("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        let wait = asks(&date).unwrap();
+        assert!((98..=100).contains(&wait.as_secs()), "{wait:?}");
+    }
 
     #[test]
     fn what_is_shown_of_a_url_holds_no_secret() {

@@ -90,6 +90,35 @@ async fn the_last_host_is_waited_for_as_it_asks() {
     assert_eq!(server.count(), 2);
 }
 
+#[tokio::test]
+async fn a_server_of_tokens_is_waited_for_as_it_asks() {
+    let tokens = Server::start(|_, before| match before {
+        0 => reply("429 Too Many Requests", &[("retry-after", "1")], b""),
+        _ => reply("200 OK", &[], b"{\"token\":\"t\"}"),
+    });
+    let challenge = format!("Bearer realm=\"http://{}/token\"", tokens.address);
+    let server = Server::start(move |head, before| match head.contains("Bearer t") || head.contains("bearer t") {
+        true => served(head, before),
+        false => reply("401 Unauthorized", &[("www-authenticate", &challenge)], b""),
+    });
+    let start = Instant::now();
+    repository(&server.address, "app").manifest("v1").await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(tokens.count(), 2);
+    // With another host to ask, that one is.
+    let tokens = Server::start(|_, _| reply("429 Too Many Requests", &[("retry-after", "3600")], b""));
+    let challenge = format!("Bearer realm=\"http://{}/token\"", tokens.address);
+    let mirror = Server::start(move |_, _| reply("401 Unauthorized", &[("www-authenticate", &challenge)], b""));
+    let registry = Server::start(served);
+    let config = tempfile::tempdir().unwrap();
+    let here = mirrored(config.path(), &mirror.address, &registry.address);
+    for _ in 0..2 {
+        here.manifest("v1").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    assert_eq!((tokens.count(), mirror.count(), registry.count()), (1, 1, 2));
+}
+
 /// Who closes a handshake, or cannot be reached, may speak TLS in a moment: our secrets do not go there in the clear.
 #[tokio::test]
 async fn only_a_host_that_answers_without_tls_is_spoken_to_without() {

@@ -9,7 +9,10 @@ use model::{Algorithm, Digest, Kind};
 use sha2::{Digest as _, Sha256};
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use support::{Pace, Server, hosts_toml, limits, reply, repository, repository_as};
@@ -204,5 +207,42 @@ async fn an_upload_that_cannot_be_asked_about_begins_anew() {
         });
         assert!(push(&repository(&server.address, "app"), 10).await.unwrap(), "{status}");
         assert_eq!(server.heard().matches("post /").count(), 2, "{status}");
+    }
+}
+
+/// A registry that says "429, in a second" to the first request of `method` for a blob of ten bytes, and breaks the
+/// first one before that, if it is not that.
+fn busy(method: &'static str) -> Server {
+    let (put, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    Server::start(move |head, _| {
+        let first = |count: &AtomicUsize| count.fetch_add(1, Ordering::SeqCst) == 0;
+        let location = ("location", "/v2/app/blobs/uploads/1");
+        match head.split(' ').next() {
+            Some(asked) if asked == method && first(&refused) => {
+                reply("429 Too Many Requests", &[("retry-after", "1")], b"")
+            }
+            Some("PUT") if method != "PUT" && first(&put) => reply("500 Oops", &[], b""),
+            Some("PUT") => reply("201 Created", &[], b""),
+            Some("PATCH") => reply("202 Accepted", &[location], b""),
+            Some("GET") if method == "PUT" => reply("204 No Content", &[location, ("range", "0-0")], b""),
+            Some("GET") => reply("204 No Content", &[location, ("range", "0-4")], b""),
+            _ => beginning(head, location.1).unwrap(),
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_no_bytes_for_now_is_waited_for_as_it_asks() {
+    for (method, requests) in [
+        ("PUT", ["HEAD", "POST", "PUT", "GET", "PUT"].as_slice()),
+        ("PATCH", &["HEAD", "POST", "PUT", "GET", "PATCH", "GET", "PATCH", "PUT"]),
+    ] {
+        let server = busy(method);
+        let start = Instant::now();
+        assert!(push(&repository(&server.address, "app"), 10).await.unwrap(), "{method}");
+        assert!(start.elapsed() >= Duration::from_secs(1), "{method}: {:?}", start.elapsed());
+        let heads = server.heads.lock().unwrap().clone();
+        let methods: Vec<_> = heads.iter().filter_map(|head| head.split(' ').next()).collect();
+        assert_eq!(methods, requests);
     }
 }

@@ -4,7 +4,7 @@
 //! secret (auth/token).
 
 use super::Credential;
-use crate::http::{self, Client, REDIRECTS, Response, is_within, read_bounded, shown};
+use crate::http::{self, Client, REDIRECTS, Refusal, Response, is_within, read_bounded, shown};
 use model::{Error, Kind, Result};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Deserialize;
@@ -65,7 +65,7 @@ pub(super) async fn fetch(
     if let Some(credential) = credential {
         match post(client, realm, scopes, credential).await {
             // Realms without support for POST answer in several ways, or send us where our secret is not taken.
-            Err(Refused::Status(300..=399 | 400 | 401 | 404 | 405))
+            Err(Refused::Status(300..=399 | 400 | 401 | 404 | 405, _))
                 if !matches!(credential, Credential::Identity(_)) => {}
             outcome => return outcome.map_err(|refused| refused.error(realm)),
         }
@@ -74,24 +74,24 @@ pub(super) async fn fetch(
 }
 
 enum Refused {
-    Status(u16),
+    Status(u16, Refusal),
     Other(Error),
 }
 
 impl Refused {
     fn error(self, realm: &Realm) -> Error {
-        let what = || format!("fetch a token from {}", shown(realm.url.as_str()));
+        let what = format!("fetch a token from {}", shown(realm.url.as_str()));
         match self {
-            Self::Status(code) => {
+            Self::Status(code, refusal) => {
                 let kind = match code {
                     401 => Kind::Unauthenticated,
                     403 => Kind::PermissionDenied,
                     429 | 500.. => Kind::Unavailable,
                     _ => Kind::Unknown,
                 };
-                Error::new(kind, format!("{}: unexpected status {code}", what()))
+                Error::new(kind, what).caused_by(refusal)
             }
-            Self::Other(error) => error.context(what()),
+            Self::Other(error) => error.context(what),
         }
     }
 }
@@ -166,7 +166,8 @@ async fn ask(
 
 async fn read(response: Response) -> Result<Fetched, Refused> {
     if !response.status().is_success() {
-        return Err(Refused::Status(response.status().as_u16()));
+        let code = response.status().as_u16();
+        return Err(Refused::Status(code, Refusal::new(format!("unexpected status {code}"), response.headers())));
     }
     let body = read_bounded(response, MAX, "token").await.map_err(Refused::Other)?;
     let answer: Answer = serde_json::from_slice(&body)

@@ -2,7 +2,7 @@
 
 use super::{
     Endpoint, Repository,
-    request::{BACK_OFF, Request, refused},
+    request::{Request, refused},
     resolve::header,
     telling,
 };
@@ -156,8 +156,7 @@ impl Body<'_> {
         if self.failures >= self.repository.limits.retries {
             return Err(error.context(format!("blob {} at byte {}", self.blob.digest, self.blob.offset)));
         }
-        let wait = BACK_OFF * 2_u32.saturating_pow(self.failures);
-        tokio::time::sleep(wait.min(self.repository.limits.retry_after)).await;
+        self.repository.limits.wait(self.failures, None).await;
         self.failures += 1;
         self.source += 1;
         Ok(())

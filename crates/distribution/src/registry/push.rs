@@ -2,7 +2,7 @@
 
 use super::{
     Endpoint, Repository, check_name, check_object,
-    request::{Request, refused},
+    request::{Request, passing, refused},
     resolve::{MANIFESTS, digest_of, header},
 };
 use crate::http::Response;
@@ -182,6 +182,13 @@ impl Upload<'_> {
     pub async fn commit(&mut self) -> Result<()> {
         let response = self.repository.send_authorized(self.endpoint, &self.last()).await;
         self.accepted(response).await.map(drop)
+    }
+
+    /// Waits before it goes on after `error`, its failure after `before` others, if that may pass on its own.
+    pub(super) async fn let_pass(&self, error: &Error, before: u32) {
+        if let Some(asked) = passing(error) {
+            self.repository.limits.wait(before, asked).await;
+        }
     }
 
     /// The request that ends the upload.

@@ -3,7 +3,7 @@
 use super::{Endpoint, Repository};
 use crate::{
     hosts::port_of,
-    http::{self, Failure, Pieces, REDIRECTS, Response, is_within, shown, status_kind},
+    http::{self, Failure, Pieces, REDIRECTS, Refusal, Response, is_within, retry_after, shown, status_kind},
 };
 use bytes::Bytes;
 use model::{Error, Kind, Result};
@@ -11,19 +11,17 @@ use reqwest::{
     Method, StatusCode, Url,
     header::{
         ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName,
-        HeaderValue, LOCATION, RANGE, RETRY_AFTER, SET_COOKIE,
+        HeaderValue, LOCATION, RANGE, SET_COOKIE,
     },
 };
 use std::{
     collections::BTreeSet,
     fmt,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// Most bytes of an error that are shown.
 const SHOWN: usize = 2 << 10;
-/// First wait before a request is sent again; it doubles.
-pub(super) const BACK_OFF: Duration = Duration::from_millis(200);
 /// Bytes of a body that are handed over at a time: so much must be taken within the bound on progress.
 const PIECE: usize = 64 << 10;
 
@@ -187,11 +185,14 @@ impl Repository {
         if !patient {
             self.rests.is_over(&self.registry, &endpoint.host)?;
         }
-        let mut wait = BACK_OFF;
         for attempt in 0.. {
             let start = Instant::now();
             let outcome = self.send_authorized(endpoint, request).await;
-            let Some(asked) = passing(&outcome) else { return outcome };
+            let asked = match &outcome {
+                Ok(response) => is_passing(response.status()).then(|| retry_after(response.headers())),
+                Err(error) => passing(error),
+            };
+            let Some(asked) = asked else { return outcome };
             if !patient {
                 self.rests.begin(&self.registry, &endpoint.host, &outcome, start.elapsed(), asked);
                 return outcome;
@@ -201,10 +202,8 @@ impl Repository {
             if stalled || attempt >= self.limits.retries {
                 return outcome;
             }
-            let asked = asked.unwrap_or(wait).min(self.limits.retry_after);
-            tracing::debug!(%request, wait = ?asked, attempt, "sending again");
-            tokio::time::sleep(asked).await;
-            wait *= 2;
+            self.limits.wait(attempt, asked).await;
+            tracing::debug!(%request, attempt, "sending again");
         }
         Err(Error::internal("no attempt was made"))
     }
@@ -298,53 +297,31 @@ fn connection(response: &Response, elapsed: Duration) -> String {
     format!("{host}: connected to {address}, {version:?}, first byte of the answer after {elapsed:.1?}")
 }
 
-/// Whether an outcome may pass on its own, and the wait that the host asked for.
-fn passing(outcome: &Result<Response>) -> Option<Option<Duration>> {
-    match outcome {
-        Ok(response) => {
-            let passing = matches!(response.status().as_u16(), 408 | 429 | 500 | 502 | 503 | 504);
-            passing.then(|| retry_after(response.headers()))
-        }
-        Err(error) => matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded).then_some(None),
-    }
+/// Whether what a host answers may pass on its own.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// What `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = httpdate::parse_http_date(value).ok()?;
-    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+/// Whether what caused `error` may pass on its own, and the wait that the host asked for.
+pub(super) fn passing(error: &Error) -> Option<Option<Duration>> {
+    matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded).then(|| Refusal::wait_of(error))
 }
 
 /// The error that an unwanted answer is, with what the registry said of it.
 pub(super) async fn refused(what: &str, response: Response) -> Error {
-    let (status, url) = (response.status(), shown(response.url().as_str()));
+    let (status, url, headers) = (response.status(), shown(response.url().as_str()), response.headers().clone());
     let body = match http::read_bounded(response, 64 << 10, what).await {
         Ok(body) => String::from_utf8_lossy(&body[..body.len().min(SHOWN)]).trim().to_owned(),
         Err(_) => String::new(),
     };
     let said = if body.is_empty() { String::new() } else { format!(": {body}") };
-    Error::new(status_kind(status), format!("{what}: unexpected status from {url}: {status}{said}"))
+    let refusal = Refusal::new(format!("unexpected status from {url}: {status}{said}"), &headers);
+    Error::new(status_kind(status), what).caused_by(refusal)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let asks =
-            |value: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::try_from(value).unwrap())]));
-        assert_eq!(asks("7"), Some(Duration::from_secs(7)));
-        assert_eq!(asks("soon"), None);
-        assert_eq!(asks("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
-        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
-        let wait = asks(&date).unwrap();
-        assert!((98..=100).contains(&wait.as_secs()), "{wait:?}");
-    }
 
     #[test]
     fn a_registry_behind_a_proxy_is_spoken_to_as_before() {

@@ -18,7 +18,7 @@ use std::io;
 use tokio_stream::{Stream, StreamExt as _};
 
 /// Attempts to begin an upload, and to go on with each.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: u32 = 3;
 /// Bytes of one request, where the rest of a blob is sent.
 const PIECE: usize = 4 << 20;
 
@@ -66,20 +66,22 @@ impl Upload<'_> {
         F: Future<Output = Result<S>> + Send,
         S: Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
     {
-        let mut failure = None;
-        for _ in 0..ATTEMPTS {
+        for before in 0..ATTEMPTS {
             let turn = uploads.turn(size).await?;
             let bytes = Sending { bytes: open(self.offset()).await?, _turn: turn };
             let sent = if self.offset() == 0 { self.whole(size, bytes).await } else { self.pieces(bytes).await };
             let Err(error) = sent else { return Ok(None) };
+            if before + 1 == ATTEMPTS {
+                return Err(error);
+            }
             tracing::debug!(%error, "an upload broke");
+            self.let_pass(&error, before).await;
             // Some registries drop what broke, some cannot be asked.
             if self.status().await.is_err() {
                 return Ok(Some(error));
             }
-            failure = Some(error);
         }
-        Err(failure.unwrap_or_else(|| Error::internal("no attempt was made")))
+        Err(Error::internal("no attempt was made"))
     }
 
     /// Sends the rest.
