@@ -43,6 +43,11 @@ impl Data {
         matches!(self, Self::Staged(_))
     }
 
+    /// Whether all of it is in memory, and not with `more` bytes.
+    pub(super) fn outgrows_memory(&self, more: usize) -> bool {
+        matches!(self, Self::Staged(staged) if staged.len() + more > STAGED)
+    }
+
     /// Another descriptor of its file, if it has one.
     pub(super) fn file(&self) -> io::Result<Option<File>> {
         match self {
@@ -53,14 +58,16 @@ impl Data {
 
     /// Writes `bytes` behind what `status` says is there, or nothing of it.
     pub(super) fn append(&mut self, bytes: &[u8], status: &IngestStatus, ingests: &Path) -> io::Result<()> {
-        if let Self::Staged(staged) = self {
-            if staged.len() + bytes.len() <= STAGED {
+        if self.outgrows_memory(bytes.len()) {
+            self.keep(status, ingests)?;
+        }
+        let file = match self {
+            Self::Staged(staged) => {
                 staged.extend_from_slice(bytes);
                 return Ok(());
             }
-            self.keep(status, ingests)?;
-        }
-        let Self::Kept(_, file) = self else { return Ok(()) };
+            Self::Kept(_, file) => file,
+        };
         file.write_all_at(bytes, status.offset).inspect_err(|_| {
             // What did get written must not be found when the ingest is resumed.
             let _ = file.set_len(status.offset);

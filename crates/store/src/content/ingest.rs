@@ -84,6 +84,11 @@ impl Ingest {
         self.hasher.digest()
     }
 
+    /// Whether it is in memory, and `more` bytes would be too many for that.
+    pub fn outgrows_memory(&self, more: usize) -> bool {
+        self.data.outgrows_memory(more)
+    }
+
     /// Another descriptor of the file that is being written, once there is one.
     pub fn file(&self) -> Result<Option<fs::File>> {
         let file = self.data.file();

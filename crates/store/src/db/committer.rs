@@ -206,12 +206,12 @@ impl Worker {
             }
         }
         let written = done.iter().any(|changes| changes.effects.mutated);
-        let only_sync = batch.is_empty() && self.unsynced.is_some();
-        if !written && !only_sync {
+        let overdue = batch.is_empty() || self.unsynced.is_some_and(|since| since.elapsed() > SOON);
+        let sync = overdue || done.iter().any(|changes| changes.sync);
+        if !written && !(sync && self.unsynced.is_some()) {
             return transaction.abort().map_err(|error| storage("abort", error));
         }
-        let overdue = self.unsynced.is_some_and(|since| since.elapsed() > SOON);
-        let soon = written && !overdue && done.iter().all(|changes| changes.soon || !changes.effects.mutated);
+        let soon = written && !sync && done.iter().all(|changes| changes.soon || !changes.effects.mutated);
         if soon {
             transaction.set_durability(Durability::None).map_err(|error| storage("set durability", error))?;
         } else {

@@ -91,6 +91,14 @@ impl Db {
         self.committer.run(work)
     }
 
+    /// Returns when everything acknowledged so far is durable; see [`Tx::durable_soon`].
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.write(|tx| {
+            tx.sync();
+            Ok(())
+        })
+    }
+
     /// A number never used before by this database, nor after a crash.
     pub(crate) fn next_sequence(&self) -> Result<u64> {
         let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);

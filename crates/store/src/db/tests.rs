@@ -3,7 +3,11 @@
 use super::{handle::SCHEMA, *};
 use crate::NoEvents;
 use model::Kind as ErrorKind;
-use std::{sync::Barrier, thread};
+use std::{
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
 
 fn open(path: &Path) -> Result<Db> {
     Db::open(path, false, Arc::new(NoEvents), Box::new(|_| {}))
@@ -183,6 +187,35 @@ fn what_may_wait_is_visible_at_once_and_durable_in_the_end() {
     assert!(db.read().unwrap().contains(&key("soon")).unwrap());
     drop(db);
     assert!(open(&path).unwrap().read().unwrap().contains(&key("soon")).unwrap());
+}
+
+#[test]
+fn what_may_wait_does_not_wait_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir.path().join("db")).unwrap();
+    let soon = |name: &'static str| {
+        db.write(move |tx| {
+            tx.durable_soon();
+            tx.put(&key(name), vec![]);
+            Ok(())
+        })
+        .unwrap();
+    };
+    let (before, start) = (db.syncs(), Instant::now());
+    soon("one");
+    // Requests that write nothing keep the committing thread awake.
+    while db.syncs() == before {
+        assert!(start.elapsed() < Duration::from_secs(60), "it waits as long as others come");
+        db.write(|_| Ok(())).unwrap();
+        thread::sleep(Duration::from_millis(5));
+    }
+    let before = db.syncs();
+    soon("two");
+    db.sync().unwrap();
+    let synced = db.syncs();
+    assert!(synced > before);
+    db.sync().unwrap();
+    assert_eq!(db.syncs(), synced, "there is nothing left to do");
 }
 
 #[test]

@@ -125,6 +125,7 @@ pub(crate) struct Tx<'a, 't> {
     changes: BTreeMap<Key, Option<Vec<u8>>>,
     effects: Effects,
     soon: bool,
+    sync: bool,
     barrier: &'a mut Barrier,
 }
 
@@ -138,11 +139,13 @@ pub(super) struct Changes {
     pub(super) effects: Effects,
     /// Whether it may become durable a little later.
     pub(super) soon: bool,
+    /// Whether it makes durable what was written before it.
+    pub(super) sync: bool,
 }
 
 impl<'a, 't> Tx<'a, 't> {
     pub(super) fn new(table: &'a Table<'t, &'static [u8], &'static [u8]>, barrier: &'a mut Barrier) -> Self {
-        Self { table, changes: BTreeMap::new(), effects: Effects::default(), soon: false, barrier }
+        Self { table, changes: BTreeMap::new(), effects: Effects::default(), soon: false, sync: false, barrier }
     }
 
     pub(super) fn finish(mut self) -> Changes {
@@ -150,7 +153,7 @@ impl<'a, 't> Tx<'a, 't> {
             written.extend(self.changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.clone()));
         }
         self.effects.mutated = !self.changes.is_empty();
-        Changes { writes: self.changes, effects: self.effects, soon: self.soon }
+        Changes { writes: self.changes, effects: self.effects, soon: self.soon, sync: self.sync }
     }
 
     /// Writes `value` under `key`.
@@ -182,6 +185,11 @@ impl<'a, 't> Tx<'a, 't> {
     /// wait, or in a moment. For what a crash may undo because its owner would do it again.
     pub(crate) fn durable_soon(&mut self) {
         self.soon = true;
+    }
+
+    /// Makes durable what was acknowledged before it was, by any request up to this one.
+    pub(super) fn sync(&mut self) {
+        self.sync = true;
     }
 
     /// The keys written by others while garbage is collected.

@@ -1,8 +1,8 @@
 //! Ingests: blobs on their way in, resumable until committed, aborted or expired.
 //!
 //! The record ties the client's reference to a reference of the content directory, `<ns>/<seq>/<ref>`,
-//! which is never used twice. It is written before the directory is touched, so a directory without a
-//! record is garbage.
+//! which is never used twice. It is written before the directory is made, and durable before the bytes
+//! outgrow memory, so a directory without a record is garbage.
 
 mod writer;
 
@@ -171,7 +171,7 @@ fn open(
         ingest.expected = Some(digest.clone());
     }
     tx.put_record(&key, &ingest);
-    // Until it is committed an ingest is worth no sync of its own: lost, it is begun anew.
+    // Worth no sync as long as there is no file: lost, it is begun anew.
     tx.durable_soon();
     let opened = shared.map_or(Opened::Fresh, |(digest, size)| Opened::Shared(digest, size));
     Ok((opened, ingest.backend, new))

@@ -84,7 +84,8 @@ impl ContentWriter {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.own(true)?.append(bytes)
+        let store = self.store.clone();
+        append(&store, self.own(true)?, bytes)
     }
 
     /// Throws away what was written, to begin anew.
@@ -167,7 +168,7 @@ impl ContentWriter {
                     let read = blob.read_at(&mut buffer, ingest.offset());
                     match read.map_err(|error| Error::io(format!("read content {digest}"), error))? {
                         0 => return Err(Error::data_loss(format!("content {digest} is shorter than it was"))),
-                        len => ingest.append(&buffer[..len])?,
+                        len => append(&self.store, &mut ingest, &buffer[..len])?,
                     }
                 }
             }
@@ -178,6 +179,14 @@ impl ContentWriter {
             Data::Shared { .. } => Err(Error::internal(format!("ref {:?} is still shared", self.options.reference))),
         }
     }
+}
+
+/// Appends `bytes`. Before the ingest gets a file its record is durable: without one the file would be garbage.
+fn append(store: &Store, ingest: &mut content::Ingest, bytes: &[u8]) -> Result<()> {
+    if ingest.outgrows_memory(bytes.len()) {
+        store.core.db.sync()?;
+    }
+    ingest.append(bytes)
 }
 
 /// Replaces the ingest's record by the blob's. Returns whether there was one already.

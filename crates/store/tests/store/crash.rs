@@ -1,4 +1,4 @@
-//! kill -9 in the middle of writing: what was acknowledged is there.
+//! kill -9 in the middle of writing: what was acknowledged is there, and so are the bytes of a blob that has a file.
 
 use crate::support::*;
 use model::{Filter, Kind, Labels};
@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
     sync::Arc,
 };
-use store::{NoEvents, Store, StoreConfig};
+use store::{ContentWriter, NoEvents, Store, StoreConfig, WriterOptions};
 
 /// Tells the child, which is this test binary again, where to write.
 const ROOT: &str = "STORE_CRASH_ROOT";
@@ -47,7 +47,7 @@ fn what_was_acknowledged_survives_a_kill() {
     for round in 0..5 {
         let root = dir.path().join(round.to_string());
         acknowledged.clear();
-        run_and_kill(&root, 20 + 15 * round, &mut acknowledged);
+        run_and_kill("child", &root, 20 + 15 * round, &mut acknowledged);
         let store = Store::open(StoreConfig { gc: None, ..StoreConfig::new(&root) }, Arc::new(NoEvents)).unwrap();
         for id in &acknowledged {
             let at: usize = id.split_once('-').unwrap().1.parse().unwrap();
@@ -68,9 +68,48 @@ fn what_was_acknowledged_survives_a_kill() {
     }
 }
 
-fn run_and_kill(root: &Path, until: usize, acknowledged: &mut Vec<String>) {
+/// Opens the ingest that [`beginner`] begins.
+fn ingest(root: &Path) -> (Store, ContentWriter) {
+    let store = Store::open(StoreConfig { gc: None, ..StoreConfig::new(root) }, Arc::new(NoEvents)).unwrap();
+    let options = WriterOptions { reference: "begun".to_owned(), kept: true, ..WriterOptions::default() };
+    let writer = store.open_writer(&scope("n"), options).unwrap();
+    (store, writer)
+}
+
+/// The child: gets as far into a blob as it takes to have a file, and no further.
+#[test]
+#[ignore = "started by the test below"]
+fn beginner() {
+    let Ok(root) = env::var(ROOT) else { return };
+    let (_store, mut writer) = ingest(Path::new(&root));
+    for chunk in 1_u8.. {
+        writer.write(&[chunk; 50_000]).unwrap();
+        if writer.file().unwrap().is_some() {
+            break;
+        }
+    }
+    println!("\nacknowledged {}", writer.status().offset);
+    std::io::stdout().flush().unwrap();
+    std::thread::park();
+}
+
+#[test]
+fn a_blob_that_has_just_got_its_file_is_resumed_after_a_kill() {
+    for _ in 0..5 {
+        let (dir, mut acknowledged) = (tempfile::tempdir().unwrap(), Vec::new());
+        run_and_kill("beginner", dir.path(), 1, &mut acknowledged);
+        let (store, writer) = ingest(dir.path());
+        assert_eq!(writer.status().offset.to_string(), acknowledged[0]);
+        drop(writer);
+        store.collect_garbage().unwrap();
+        drop(store);
+        assert_eq!(ingest(dir.path()).1.status().offset.to_string(), acknowledged[0], "it is no garbage");
+    }
+}
+
+fn run_and_kill(child: &str, root: &Path, until: usize, acknowledged: &mut Vec<String>) {
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["crash::child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .args([&format!("crash::{child}"), "--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(ROOT, root)
         .stdout(Stdio::piped())
         .spawn()
