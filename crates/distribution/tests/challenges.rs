@@ -4,10 +4,10 @@
 mod support;
 
 use bytes::Bytes;
-use distribution::{Anonymous, Credential, Credentials, Fixed, Hosts, Mounted, Repository};
+use distribution::{Anonymous, Credential, Credentials, DockerConfig, Fixed, Hosts, Mounted, Repository};
 use model::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 use support::{Server, hosts_toml, reply, repository, repository_as};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -148,4 +148,103 @@ async fn a_token_that_says_too_little_is_fetched_anew_for_what_the_challenge_nam
     let hosts = hosts_toml(config.path(), "r.example", &text);
     let here = repository_as("r.example", "app", &hosts, Arc::new(Anonymous));
     assert!(matches!(here.upload(&digest(b"x"), None).await.unwrap(), Mounted::Upload(_)));
+}
+
+/// What is sent to the realm of tokens at `realm`, and at last to the registry, when x-secret and authorization are
+/// configured.
+async fn configured(server: &Server, credential: Option<Credential>) {
+    let config = tempfile::tempdir().unwrap();
+    let text = format!("server = \"http://{}\"\n[header]\nx-secret = \"s\"\nauthorization = \"a\"\n", server.address);
+    let hosts = hosts_toml(config.path(), "r.example", &text);
+    let credentials: Arc<dyn Credentials> = match credential {
+        Some(credential) => Arc::new(Fixed { host: server.address.clone(), credential }),
+        None => Arc::new(Anonymous),
+    };
+    repository_as("r.example", "app", &hosts, credentials).manifest("v1").await.unwrap();
+    let last = server.heads.lock().unwrap().last().unwrap().to_ascii_lowercase();
+    assert_eq!(last.matches("authorization: ").count(), 1, "one of the two: {last}");
+}
+
+#[tokio::test]
+async fn configured_headers_go_to_a_token_server_of_the_same_host_alone() {
+    let basic = Credential::Basic { username: "u".into(), password: "p".into() };
+    for credential in [None, Some(basic)] {
+        let other = Server::start(|_, _| reply("200 OK", &[], b"{\"token\":\"t\"}"));
+        configured(&guarded(&other.address), credential.clone()).await;
+        let heard = other.heard();
+        assert!(other.count() == 1 && !heard.contains("x-secret") && !heard.contains("authorization: a\r"), "{heard}");
+        // The registry gives its tokens itself, where it is not asked by POST.
+        let server = Server::start(|head, _| match head.contains(" /token") {
+            true if head.starts_with("POST") => reply("404 Not Found", &[], b""),
+            true => reply("200 OK", &[], b"{\"token\":\"t\"}"),
+            false if has(head, "t") => reply("200 OK", &[("content-type", MANIFEST)], b"{}"),
+            false => bearer(host_of(head), ""),
+        });
+        configured(&server, credential.clone()).await;
+        let heads = server.heads.lock().unwrap().clone();
+        let asked: Vec<_> =
+            heads.iter().filter(|head| head.contains(" /token")).map(|head| head.to_ascii_lowercase()).collect();
+        assert_eq!(asked.len(), if credential.is_some() { 2 } else { 1 });
+        for head in asked {
+            assert!(head.contains("x-secret: s\r\n"), "{head}");
+            assert_eq!(head.matches("authorization: ").count(), 1, "{head}");
+        }
+    }
+}
+
+/// The address that a request was sent to.
+fn host_of(head: &str) -> &str {
+    let host = head.lines().find_map(|line| line.strip_prefix("host: ").or_else(|| line.strip_prefix("Host: ")));
+    host.expect("HTTP/1.1 has a host")
+}
+
+#[tokio::test]
+async fn a_credential_that_needs_no_token_is_shown_to_the_registry_as_it_is() {
+    let tokens = Server::start(|_, _| reply("200 OK", &[], b"{\"token\":\"other\"}"));
+    let config = tempfile::tempdir().unwrap();
+    let path = config.path().join("config.json");
+    for expected in ["Own way=1", "Bearer t"] {
+        let realm = tokens.address.clone();
+        let server = Server::start(move |head, _| match head.contains(&format!("uthorization: {expected}\r\n")) {
+            true => reply("200 OK", &[("content-type", MANIFEST)], b"{}"),
+            false => bearer(&realm, ""),
+        });
+        let credentials: Arc<dyn Credentials> = match expected {
+            "Bearer t" => {
+                let auths = serde_json::json!({"auths": {&server.address: {"registrytoken": "t"}}});
+                std::fs::write(&path, auths.to_string()).unwrap();
+                Arc::new(DockerConfig::open(&path).unwrap())
+            }
+            whole => Arc::new(Fixed { host: server.address.clone(), credential: Credential::Header(whole.to_owned()) }),
+        };
+        let here = repository_as(&server.address, "app", &Hosts::default(), credentials);
+        here.manifest("v1").await.unwrap();
+        assert!(!server.heads.lock().unwrap()[0].contains("uthorization"), "not before it is asked for");
+        assert_eq!((server.count(), tokens.count()), (2, 0), "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn an_identity_token_of_dockers_configuration_fetches_tokens_by_post() {
+    let tokens = Server::start(|_, _| reply("200 OK", &[], b"{\"access_token\":\"t\"}"));
+    let server = guarded(&tokens.address);
+    let config = tempfile::tempdir().unwrap();
+    let path = config.path().join("config.json");
+    let auths = serde_json::json!({"auths": {&server.address: {"auth": "PHRva2VuPjo=", "identitytoken": "i=1"}}});
+    std::fs::write(&path, auths.to_string()).unwrap();
+    let credentials: Arc<dyn Credentials> = Arc::new(DockerConfig::open(&path).unwrap());
+    repository_as(&server.address, "app", &Hosts::default(), credentials).manifest("v1").await.unwrap();
+    let asked = tokens.heads.lock().unwrap().concat();
+    let (head, form) = asked.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /token ") && !head.to_ascii_lowercase().contains("authorization"), "{head}");
+    let form: HashMap<_, _> = form.split('&').filter_map(|field| field.split_once('=')).collect();
+    let expected = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", "i%3D1"),
+        ("service", "s"),
+        ("client_id", "containerd-client"),
+        ("scope", "repository%3Aapp%3Apull"),
+    ];
+    assert_eq!(form, HashMap::from(expected));
+    assert!(!server.heard().contains("i=1"), "the registry is not told");
 }

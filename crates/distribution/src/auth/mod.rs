@@ -8,7 +8,7 @@ mod credentials;
 mod docker_config;
 mod token;
 
-use crate::http::Client;
+use crate::http::{Client, Response, is_within};
 use challenge::{Challenge, Scheme};
 pub use credentials::{Anonymous, Answer, Credential, Credentials, Fixed};
 pub use docker_config::DockerConfig;
@@ -27,6 +27,8 @@ use tokio::sync::Mutex;
 pub(crate) struct Authorizer {
     client: Client,
     authority: String,
+    /// What is configured to be sent with every request to the host.
+    headers: HeaderMap,
     credentials: Arc<dyn Credentials>,
     state: Mutex<Option<State>>,
 }
@@ -44,8 +46,13 @@ struct Token {
 }
 
 impl Authorizer {
-    pub(crate) fn new(client: Client, authority: String, credentials: Arc<dyn Credentials>) -> Self {
-        Self { client, authority, credentials, state: Mutex::new(None) }
+    pub(crate) fn new(
+        client: Client,
+        authority: String,
+        headers: HeaderMap,
+        credentials: Arc<dyn Credentials>,
+    ) -> Self {
+        Self { client, authority, headers, credentials, state: Mutex::new(None) }
     }
 
     /// The `Authorization` header for a request that needs `scopes`; `None` until the host has challenged us.
@@ -73,12 +80,14 @@ impl Authorizer {
         }
     }
 
-    /// Learns from a 401 how to authorize; `refused` is the header that was sent with the request, if any. A token that
-    /// is refused, even for what it does not cover, is fetched anew for the scopes of this challenge.
+    /// Learns from `response`, a 401 of this host's own, how to authorize; `refused` is the header that was sent with the
+    /// request, if any. A token that is refused, even for what it does not cover, is fetched anew for the scopes of this
+    /// challenge.
     ///
     /// # Errors
     /// `Unauthenticated` when the same answer would be refused again.
-    pub(crate) async fn challenged(&self, headers: &HeaderMap, refused: Option<&str>, repository: &str) -> Result<()> {
+    pub(crate) async fn challenged(&self, response: &Response, refused: Option<&str>, repository: &str) -> Result<()> {
+        let headers = response.headers();
         let challenges = Challenge::parse_all(headers);
         let mut state = self.state.lock().await;
         if refused.is_some() {
@@ -92,8 +101,11 @@ impl Authorizer {
             (Some(Credential::Header(header)), _) => State::Header(header.clone()),
             (Some(Credential::Token(token)), _) => State::Header(format!("Bearer {token}")),
             (_, Some(Challenge { scheme: Scheme::Bearer, parameters })) => {
-                let realm = Box::new(Realm::of(parameters, &self.authority)?);
-                State::Bearer { realm, credential, tokens: HashMap::new() }
+                let mut realm = Realm::of(parameters, &self.authority)?;
+                if is_within(response.url(), &realm.url) {
+                    realm.headers = self.headers.clone();
+                }
+                State::Bearer { realm: Box::new(realm), credential, tokens: HashMap::new() }
             }
             (Some(Credential::Basic { username, password }), Some(Challenge { scheme: Scheme::Basic, .. })) => {
                 State::Header(basic(username, password))

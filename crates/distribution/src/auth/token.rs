@@ -3,10 +3,13 @@
 //! With a secret by POST (distribution spec, auth/oauth), or by GET where the realm knows no POST or nobody has a
 //! secret (auth/token).
 
-use super::Credential;
+use super::{Credential, basic};
 use crate::http::{self, Client, REDIRECTS, Refusal, Response, is_within, read_bounded, shown};
 use model::{Error, Kind, Result};
-use reqwest::{Method, RequestBuilder, Url};
+use reqwest::{
+    Method, RequestBuilder, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
 use serde::Deserialize;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,10 +25,12 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// Where tokens come from.
 #[derive(Clone, Debug)]
 pub(super) struct Realm {
-    url: Url,
+    pub(super) url: Url,
     service: String,
     /// Scopes of the challenge, asked for beside the request's own.
     pub(super) scopes: Vec<String>,
+    /// What is sent with every request to it: nothing, unless it is at the registry's own host.
+    pub(super) headers: HeaderMap,
 }
 
 pub(super) struct Fetched {
@@ -52,6 +57,7 @@ impl Realm {
             url,
             service: parameters.get("service").cloned().unwrap_or_default(),
             scopes: scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
+            headers: HeaderMap::new(),
         })
     }
 }
@@ -117,7 +123,10 @@ async fn post(
         }
     }
     // All of it is secret: it goes nowhere else.
-    ask(client, &realm.url, false, |url, _| client.request(Method::POST, url).form(&form)).await
+    ask(client, &realm.url, false, |url, _| {
+        client.request(Method::POST, url).headers(realm.headers.clone()).form(&form)
+    })
+    .await
 }
 
 async fn get(
@@ -136,10 +145,16 @@ async fn get(
     }
     ask(client, &url, true, |url, is_home| {
         let request = client.request(Method::GET, url);
-        match credential {
-            Some(Credential::Basic { username, password }) if is_home => request.basic_auth(username, Some(password)),
-            _ => request,
+        if !is_home {
+            return request;
         }
+        let mut headers = realm.headers.clone();
+        if let Some(Credential::Basic { username, password }) = credential
+            && let Ok(value) = HeaderValue::try_from(basic(username, password))
+        {
+            headers.insert(AUTHORIZATION, value);
+        }
+        request.headers(headers)
     })
     .await
 }

@@ -21,6 +21,7 @@ use crate::{
 pub use fetch::{Blob, Body};
 use model::{Digest, Error, Kind, Result};
 pub use push::{Mounted, Upload};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use resolve::{Document, Resolved};
 pub use rest::Rests;
 use std::sync::{Arc, OnceLock};
@@ -43,6 +44,8 @@ pub struct Repository {
 struct Endpoint {
     host: Host,
     client: Client,
+    /// What is configured to be sent with every request to it.
+    headers: HeaderMap,
     authorizer: Authorizer,
     /// Whether it knows no TLS, where plain HTTP may be used; not set before it has shown that.
     plain: OnceLock<bool>,
@@ -159,8 +162,15 @@ impl Endpoint {
     fn new(host: Host, credentials: &Arc<dyn Credentials>, limits: &Limits) -> Result<Self> {
         let observed = Observed::default();
         let client = http::client(&host, limits, &observed)?;
-        let authorizer = Authorizer::new(client.clone(), host.authority.clone(), Arc::clone(credentials));
-        Ok(Self { host, client, authorizer, plain: OnceLock::new(), observed })
+        let mut headers = HeaderMap::new();
+        for (name, value) in &host.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.append(name, value);
+            }
+        }
+        let authorizer =
+            Authorizer::new(client.clone(), host.authority.clone(), headers.clone(), Arc::clone(credentials));
+        Ok(Self { host, client, headers, authorizer, plain: OnceLock::new(), observed })
     }
 
     fn is_plain(&self) -> bool {

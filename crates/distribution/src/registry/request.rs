@@ -135,10 +135,10 @@ impl Endpoint {
     ) -> Result<Response, Failure> {
         let mut builder = self.client.request(request.method.clone(), url.clone()).headers(request.headers.clone());
         if self.is_home(url) {
-            for (name, value) in &self.host.headers {
-                if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                    builder = builder.header(name, value);
-                }
+            // What a challenge asks for takes the place of what is configured.
+            let sent = self.headers.iter().filter(|(name, _)| authorization.is_none() || **name != AUTHORIZATION);
+            for (name, value) in sent {
+                builder = builder.header(name, value);
             }
             if let Some(authorization) = authorization {
                 builder = builder.header(AUTHORIZATION, authorization);
@@ -229,7 +229,7 @@ impl Repository {
             if response.status() != StatusCode::UNAUTHORIZED || last || !endpoint.is_home(response.url()) {
                 return Ok(response);
             }
-            endpoint.authorizer.challenged(response.headers(), header.as_deref(), &self.name).await?;
+            endpoint.authorizer.challenged(&response, header.as_deref(), &self.name).await?;
         }
         Err(Error::internal("no attempt was made"))
     }

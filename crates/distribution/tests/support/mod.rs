@@ -120,7 +120,7 @@ pub fn hosts_toml(dir: &Path, registry: &str, text: &str) -> Hosts {
 #[derive(Debug)]
 pub struct Server {
     pub address: String,
-    /// The heads of the requests so far.
+    /// The heads of the requests so far, those with a form with that behind them.
     pub heads: Arc<Mutex<Vec<String>>>,
 }
 
@@ -191,11 +191,17 @@ pub fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, pace: Pace, answe
     let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
     let mut left: usize = length.unwrap_or(0);
     let mut bytes = vec![0; pace.0];
+    let is_form = head.to_ascii_lowercase().contains("content-type: application/x-www-form-urlencoded");
     while left > 0 {
         let wanted = left.min(pace.0);
         match stream.read(&mut bytes[..wanted]) {
             Ok(0) | Err(_) => return,
-            Ok(read) => left -= read,
+            Ok(read) => {
+                left -= read;
+                if is_form {
+                    seen.lock().unwrap()[before].push_str(&String::from_utf8_lossy(&bytes[..read]));
+                }
+            }
         }
         thread::sleep(pace.1);
     }
