@@ -21,7 +21,7 @@ pub fn rootfs(dir: &Path, programs: &[&str]) -> PathBuf {
         fs::create_dir_all(rootfs.join(name)).expect("make a directory");
     }
     for program in programs {
-        fs::copy("/bin/busybox", rootfs.join("bin").join(program)).expect("copy busybox");
+        crate::install("/bin/busybox".as_ref(), &rootfs.join("bin").join(program));
     }
     rootfs
 }

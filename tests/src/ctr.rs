@@ -39,7 +39,7 @@ impl Ctr {
             program: which.ctr(),
             socket: socket.to_path_buf(),
             namespace: namespace.to_owned(),
-            attempts: if which == Impl::Go { 6 } else { 1 },
+            attempts: if which == Impl::Go { 30 } else { 1 },
         }
     }
 

@@ -38,6 +38,8 @@ pub use programs::Impl;
 pub use registry::Registry;
 pub use tokens::Tokens;
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Longest that anything a test waits for may take. Generous: neither a busy machine nor an emulated one, some 20 times
@@ -51,4 +53,16 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Unmounts what is mounted at `dir`. A process that another thread has just forked may have a copy of what was open in it.
+pub fn unmounted(dir: &Path) {
+    eventually("umount", || Command::new("umount").arg(dir).status().expect("run umount").success());
+}
+
+/// Copies a program to `to`. Were it open for writing here while another thread forks, that child's copy of the
+/// descriptor would keep the program from being started (ETXTBSY).
+pub fn install(program: &Path, to: &Path) {
+    let status = Command::new("install").arg("-m755").arg(program).arg(to).status().expect("run install");
+    assert!(status.success(), "install {} ended with {status}", program.display());
 }

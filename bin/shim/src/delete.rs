@@ -18,13 +18,9 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 /// The status of a container that was killed with its supervisor: 128 + SIGKILL.
 const KILLED: u32 = 137;
-
-/// How long containerd may take for each of the events left behind.
-const FORWARD: Duration = Duration::from_secs(1);
 
 /// Removes the container and prints a `DeleteResponse`.
 pub(crate) fn run(identity: &Identity) -> Result<()> {
@@ -86,8 +82,8 @@ fn response(bundle: &Path) -> DeleteResponse {
 fn forward(identity: &Identity, left: Vec<Vec<u8>>) -> Result<()> {
     let context = |error| Error::io(format!("connect to {}", identity.events.display()), error);
     let mut socket = UnixStream::connect(&identity.events).map_err(context)?;
-    socket.set_read_timeout(Some(FORWARD)).map_err(context)?;
-    socket.set_write_timeout(Some(FORWARD)).map_err(context)?;
+    socket.set_read_timeout(Some(events::ACKNOWLEDGE)).map_err(context)?;
+    socket.set_write_timeout(Some(events::ACKNOWLEDGE)).map_err(context)?;
     let mut wire = client::Connection::default();
     for event in left.into_iter().filter(|event| !is_of_container(event)) {
         let (stream, bytes) = wire.call(&events::forward_request(Bytes::from(event), &identity.namespace))?;

@@ -8,7 +8,7 @@ use proto::shim::containerd::task::v3::*;
 use serde_json::{Value, json};
 use std::fs;
 use support::events::EventServer;
-use support::{World, eventually, is_running};
+use support::{World, eventually, fifo, is_running};
 
 fn without_pid_namespace(spec: &mut Value) {
     let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
@@ -33,9 +33,11 @@ fn twenty_containers_that_end_at_once() {
 #[test]
 fn what_outlives_its_parent_in_a_shared_pid_namespace_is_killed_and_reaped() {
     let mut world = World::new();
-    let script = "for i in 1 2 3; do setsid sleep 1000 & done; sleep .2; exit 4";
+    let stdin = fifo(&world.path("in"));
+    let script = "for i in 1 2 3; do setsid sleep 1000 & done; read x; exit 4";
     let mut shim = world.shim("p1", &["/bin/sh", "-c", script], without_pid_namespace);
-    shim.create();
+    let request = CreateTaskRequest { stdin: stdin.clone(), ..shim.create_request() };
+    shim.client.call::<CreateTaskResponse>("Create", &request).unwrap();
     shim.start_process("");
     let request = PidsRequest { id: "p1".into() };
     let mut pids = Vec::new();
@@ -44,6 +46,7 @@ fn what_outlives_its_parent_in_a_shared_pid_namespace_is_killed_and_reaped() {
             shim.client.call::<PidsResponse>("Pids", &request).unwrap().processes.iter().map(|one| one.pid).collect();
         pids.len() >= 4
     });
+    fs::write(&stdin, "\n").unwrap();
     assert_eq!(shim.wait(""), 4);
     eventually("all have ended", || !pids.iter().any(|&pid| fs::exists(format!("/proc/{pid}")).unwrap()));
     shim.delete("");

@@ -12,13 +12,14 @@ use std::time::Duration;
 use support::{World, eventually, runtime};
 
 const SERVICE: &str = "containerd.task.v3.Task";
-const PATIENCE_OF_CALLER: Duration = Duration::from_secs(5);
+const PATIENCE_OF_CALLER: Duration = Duration::from_secs(15);
 
 /// Hangs at the verb whose name is in the file `hang`, if there is one.
 fn hanging(world: &World) -> String {
     let hang = world.path("hang");
     let script = format!(
-        "for word; do if [ \"$word\" = \"$(cat {hang} 2>/dev/null)\" ]; then touch {hang}-now; exec sleep 1000; fi; done",
+        "verb=; [ -e {hang} ] && read -r verb <{hang}
+        for word; do if [ \"$word\" = \"$verb\" ]; then : >{hang}-now; exec sleep 1000; fi; done",
         hang = hang.display()
     );
     runtime(&world.path("runtime"), &script)

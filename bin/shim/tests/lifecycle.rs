@@ -145,7 +145,8 @@ fn pause_resume_update_and_stats() {
     let pause = PauseRequest { id: "c5".into() };
     let error = shim.client.call::<()>("Pause", &pause).unwrap_err();
     assert_eq!(error.to_string(), "cannot pause task in created state");
-    shim.start_process("");
+    let pid = shim.start_process("");
+    support::await_program(pid, "sleep");
     shim.client.call::<()>("Pause", &pause).unwrap();
     assert_eq!(shim.state("").status(), Status::Paused);
     assert_eq!(shim.client.call::<()>("Pause", &pause).unwrap_err().to_string(), "cannot pause a paused container");
@@ -201,7 +202,8 @@ fn a_group_shares_one_shim_which_outlives_its_first_container() {
     first.id = "g2".into();
     first.bundle = bundle;
     assert_eq!(first.state("").status(), Status::Created, "the shim is still there");
-    first.start_process("");
+    let pid = first.start_process("");
+    support::await_program(pid, "sleep");
     first.kill("", 15).unwrap();
     first.kill("", 9).unwrap();
     assert_eq!(first.wait(""), 137);

@@ -7,7 +7,7 @@ mod support;
 use proto::shim::containerd::task::v3::*;
 use std::fs;
 use std::path::Path;
-use support::{World, fifo, runtime};
+use support::{World, eventually, fifo, read_all, reader, runtime};
 
 /// Stdio belongs to the user that the client names, so that a process without privileges can open it again.
 #[test]
@@ -19,16 +19,13 @@ fn pipes_belong_to_the_user_of_the_options() {
     });
     (shim.options.io_uid, shim.options.io_gid) = (1234, 56);
     let path = fifo(&world.path("out"));
-    let reader = std::thread::spawn({
-        let path = path.clone();
-        move || fs::read_to_string(path).unwrap()
-    });
+    let out = reader(&path);
     let request = CreateTaskRequest { stdout: path, ..shim.create_request() };
     shim.client.call::<CreateTaskResponse>("Create", &request).unwrap();
     shim.start_process("");
     assert_eq!(shim.wait(""), 0);
     shim.delete("");
-    assert_eq!(reader.join().unwrap(), "1234:56\nagain\n");
+    assert_eq!(read_all(out), "1234:56\nagain\n");
     shim.shutdown();
 }
 
@@ -73,7 +70,8 @@ fn the_shim_is_put_into_its_control_group() {
     assert_eq!(shim.wait(""), 0);
     shim.delete("");
     shim.shutdown();
-    tops.iter().for_each(|group| fs::remove_dir(group).unwrap());
+    // Something that the shim has started may take a moment longer.
+    eventually("the groups are empty", || tops.iter().all(|group| !group.exists() || fs::remove_dir(group).is_ok()));
 
     world.shim_cgroup = "/there/is/no/such/group".into();
     world.bundle("o4", &["/bin/true"], |_| ());

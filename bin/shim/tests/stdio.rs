@@ -7,29 +7,19 @@ mod support;
 use proto::shim::containerd::task::v3::*;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread::JoinHandle;
-use support::{Shim, World, eventually, fifo};
-
-/// Opens for reading as containerd's clients do, without waiting for a writer.
-fn reader(path: &str) -> File {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
-    rustix::io::ioctl_fionbio(&file, false).unwrap();
-    file
-}
-
-/// All there is until the other side closes; only after a writer has come.
-fn read_all(mut file: File) -> String {
-    let mut text = String::new();
-    file.read_to_string(&mut text).unwrap();
-    text
-}
+use support::{Shim, World, eventually, fifo, program, read_all, reader};
 
 /// Opens for reading, which waits for a writer, and reads to the end.
 fn read_when_written(path: &str) -> JoinHandle<String> {
     let path = path.to_owned();
     std::thread::spawn(move || read_all(File::open(path).unwrap()))
+}
+
+/// Opens for writing what a process reads, or will.
+fn keys(path: &str) -> File {
+    File::options().write(true).open(path).unwrap()
 }
 
 fn create_with(shim: &mut Shim, edit: impl FnOnce(&mut CreateTaskRequest)) -> model::Result<CreateTaskResponse> {
@@ -65,13 +55,25 @@ fn both_outputs_reach_their_fifos() {
 #[test]
 fn one_fifo_for_both_keeps_the_order() {
     let mut world = World::new();
-    let path = fifo(&world.path("both"));
-    let mut shim = world.shim("o2", &["/bin/sh", "-c", "echo a; sleep .2; echo b >&2; sleep .2; echo c"], |_| ());
-    let file = reader(&path);
-    create_with(&mut shim, |request| (request.stdout, request.stderr) = (path.clone(), path.clone())).unwrap();
-    let reading = std::thread::spawn(move || read_all(file));
-    assert_eq!(run_to_end(&mut shim), 0);
-    assert_eq!(reading.join().unwrap(), "a\nb\nc\n");
+    let (stdin, path) = (fifo(&world.path("in")), fifo(&world.path("both")));
+    let script = "echo a; read x; echo b >&2; read x; echo c";
+    let mut shim = world.shim("o2", &["/bin/sh", "-c", script], |_| ());
+    let mut file = reader(&path);
+    create_with(&mut shim, |request| {
+        (request.stdin, request.stdout, request.stderr) = (stdin.clone(), path.clone(), path.clone());
+    })
+    .unwrap();
+    shim.start_process("");
+    let mut keys = keys(&stdin);
+    for expected in [b"a\n", b"b\n"] {
+        let mut line = [0; 2];
+        file.read_exact(&mut line).unwrap();
+        assert_eq!(&line, expected);
+        keys.write_all(b"\n").unwrap();
+    }
+    assert_eq!(shim.wait(""), 0);
+    shim.delete("");
+    assert_eq!(read_all(file), "c\n");
     shim.shutdown();
 }
 
@@ -105,14 +107,16 @@ fn a_reader_that_comes_after_the_end_finds_everything() {
 #[test]
 fn a_reader_may_leave_and_come_back() {
     let mut world = World::new();
-    let path = fifo(&world.path("out"));
-    let mut shim = world.shim("o5", &["/bin/sh", "-c", "echo one; sleep .3; echo two"], |_| ());
+    let (stdin, path) = (fifo(&world.path("in")), fifo(&world.path("out")));
+    let mut shim = world.shim("o5", &["/bin/sh", "-c", "echo one; read x; echo two"], |_| ());
     let mut first = reader(&path);
-    create_with(&mut shim, |request| request.stdout = path.clone()).unwrap();
+    create_with(&mut shim, |request| (request.stdin, request.stdout) = (stdin.clone(), path.clone())).unwrap();
     shim.start_process("");
     let mut line = [0; 4];
     first.read_exact(&mut line).unwrap();
     drop(first);
+    // Before or after the next reader comes.
+    keys(&stdin).write_all(b"\n").unwrap();
     let second = reader(&path);
     assert_eq!(shim.wait(""), 0);
     assert_eq!((&line, read_all(second).as_str()), (b"one\n", "two\n"));
@@ -131,8 +135,7 @@ fn stdin_flows_until_it_is_closed() {
     let reading = std::thread::spawn(move || read_all(out));
     for part in 0..3 {
         // Each client goes away again, and stdin stays open.
-        let mut file = File::options().write(true).open(&stdin).unwrap();
-        file.write_all(format!("{part}{}\n", "x".repeat(50_000)).as_bytes()).unwrap();
+        keys(&stdin).write_all(format!("{part}{}\n", "x".repeat(50_000)).as_bytes()).unwrap();
     }
     shim.client.call::<()>("CloseIO", &CloseIoRequest { id: "i1".into(), stdin: true, ..Default::default() }).unwrap();
     assert_eq!(shim.wait(""), 0);
@@ -161,22 +164,18 @@ fn files_are_made_and_appended_to() {
 }
 
 fn logger(path: &Path, ready: &str) {
-    let script = format!(
-        "#!/bin/sh\n{ready}\nexec 5>&-\ncat <&3 >\"$2.out\" &\ncat <&4 >\"$2.err\"\nwait\n\
-        env > \"$2.env\"\n"
-    );
-    fs::write(path, script).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!("{ready}\nexec 5>&-\ncat <&3 >\"$2.out\" &\ncat <&4 >\"$2.err\"\nwait\nenv > \"$2.env\"");
+    program(path, &script);
 }
 
 #[test]
 fn a_logger_gets_all_output_and_ends_by_itself() {
     let mut world = World::new();
-    let program = world.path("logger");
+    let path = world.path("logger");
     for (id, scheme, ready) in [("l1", "binary", ":"), ("l2", "binary-v2", "printf x >&5")] {
-        logger(&program, ready);
+        logger(&path, ready);
         let to = world.path(id);
-        let uri = format!("{scheme}://{}?to={}", program.display(), to.display());
+        let uri = format!("{scheme}://{}?to={}", path.display(), to.display());
         let mut shim = world.shim(id, &["/bin/sh", "-c", "seq 1 20000; echo oops >&2"], |_| ());
         create_with(&mut shim, |request| request.stdout = uri).unwrap();
         assert_eq!(run_to_end(&mut shim), 0);
@@ -191,11 +190,10 @@ fn a_logger_gets_all_output_and_ends_by_itself() {
 #[test]
 fn a_logger_that_is_not_ready_fails_the_create() {
     let mut world = World::new();
-    let program = world.path("logger");
-    fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = world.path("logger");
+    program(&path, "exit 1");
     let mut shim = world.shim("l3", &["/bin/true"], |_| ());
-    let error = create_with(&mut shim, |request| request.stdout = format!("binary-v2://{}", program.display()));
+    let error = create_with(&mut shim, |request| request.stdout = format!("binary-v2://{}", path.display()));
     assert!(error.unwrap_err().to_string().contains("did not call ready"));
     let error = create_with(&mut shim, |request| request.stdout = "binary:///no/such".into()).unwrap_err();
     assert!(error.to_string().contains("failed to start binary process /no/such"), "{error}");
@@ -212,23 +210,25 @@ fn a_terminal_echoes_resizes_and_ends() {
     let (stdin, stdout) = (fifo(&world.path("in")), fifo(&world.path("out")));
     let script = "stty size; read line; stty size; echo got $line";
     let mut shim = world.shim("t1", &["/bin/sh", "-c", script], |spec| spec["process"]["terminal"] = true.into());
-    let out = reader(&stdout);
+    let mut out = reader(&stdout);
     create_with(&mut shim, |request| {
         (request.stdin, request.stdout, request.terminal) = (stdin.clone(), stdout, true);
     })
     .unwrap();
     let resize = |width, height| ResizePtyRequest { id: "t1".into(), width, height, ..Default::default() };
     shim.client.call::<()>("ResizePty", &resize(80, 25)).unwrap();
-    let reading = std::thread::spawn(move || read_all(out));
     shim.start_process("");
     // The first size is out before the second is set.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut first = [0; 7];
+    out.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"25 80\r\n");
+    let reading = std::thread::spawn(move || read_all(out));
     shim.client.call::<()>("ResizePty", &resize(132, 50)).unwrap();
-    File::options().write(true).open(&stdin).unwrap().write_all(b"hello\n").unwrap();
+    keys(&stdin).write_all(b"hello\n").unwrap();
     assert_eq!(shim.wait(""), 0);
     shim.delete("");
     let text = reading.join().unwrap();
-    assert_eq!(text, "25 80\r\nhello\r\n50 132\r\ngot hello\r\n");
+    assert_eq!(text, "hello\r\n50 132\r\ngot hello\r\n");
     shim.shutdown();
 }
 
@@ -241,11 +241,12 @@ fn an_exec_with_a_terminal_loses_nothing() {
     for round in 0..20 {
         let exec = format!("e{round}");
         let stdout = fifo(&world.path(&exec));
-        let reading = read_when_written(&stdout);
+        let out = reader(&stdout);
         let mut request = shim.exec_request(&exec, &["/bin/seq", "1", "3000"]);
         (request.stdout, request.terminal) = (stdout, true);
         shim.client.call::<()>("Exec", &request).unwrap();
         shim.start_process(&exec);
+        let reading = std::thread::spawn(move || read_all(out));
         assert_eq!(shim.wait(&exec), 0);
         shim.delete(&exec);
         assert_eq!(reading.join().unwrap().lines().count(), 3000);

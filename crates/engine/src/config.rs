@@ -72,6 +72,11 @@ pub struct Timeouts {
     /// Any other request to a shim (create, start, exec, kill, checkpoint, …): it may run hooks,
     /// so this is long, and only there so that nothing waits for ever.
     pub call: Duration,
+    /// A shim's event of a deletion, once it has deleted; else it is published for the shim.
+    pub deletion: Duration,
+    /// The event of an exit that the event of the task's deletion has overtaken, as Go's shim lets it. Less than
+    /// `deletion`. It is waited out by tasks whose exit the daemon before us has published.
+    pub overtaken: Duration,
 }
 
 impl Default for Timeouts {
@@ -84,6 +89,8 @@ impl Default for Timeouts {
             stats: Duration::from_secs(2),
             start: Duration::from_secs(30),
             call: Duration::from_secs(300),
+            deletion: Duration::from_millis(500),
+            overtaken: Duration::from_millis(250),
         }
     }
 }

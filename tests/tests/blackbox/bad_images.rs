@@ -22,7 +22,7 @@ fn entry(manifest: &[u8], media_type: &str) -> Value {
 /// The image still runs and the daemon still serves.
 fn good_one_still_works(bed: &Bed) {
     let name = bed.import();
-    assert_eq!(bed.ctr().ok(&format!("run --rm {name} after cat /etc/motd")), "last\n");
+    bed.ctr().says(&format!("run --rm {name} after cat /etc/motd"), "last\n");
 }
 
 fn wrong_diff_id(bed: &mut Bed) {
@@ -60,7 +60,7 @@ fn nested_indexes(bed: &mut Bed) {
         good_one_still_works(bed);
     } else {
         assert_eq!(out.code, 0, "{out:?}");
-        assert_eq!(bed.ctr().ok(&format!("run --rm {} deep cat /etc/motd", tests::bed::BUSYBOX)), "last\n");
+        bed.ctr().says(&format!("run --rm {} deep cat /etc/motd", tests::bed::BUSYBOX), "last\n");
     }
 }
 

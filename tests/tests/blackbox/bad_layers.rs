@@ -163,9 +163,9 @@ fn unknown_media_type(bed: &mut Bed) {
 
 fn bomb(bed: &mut Bed) {
     let target = Target::new(bed);
-    // One member of zeros, again and again: a few kilobytes that inflate to ten gigabytes of padding after the end.
+    // One member of zeros, again and again: a few kilobytes that inflate to two gigabytes of padding after the end.
     let member = gzip(&vec![0; 64 << 20]);
-    let blob = [gzip(&Layer::new().file("file", 0o644, b"x").finish()), member.repeat(160)].concat();
+    let blob = [gzip(&Layer::new().file("file", 0o644, b"x").finish()), member.repeat(32)].concat();
     let digest = target.api.ingest("bomb", &blob).unwrap();
     let mounts = target.api.prepare("bomb", "").unwrap();
     let before = tests::memory::rss(bed.daemon.pid());

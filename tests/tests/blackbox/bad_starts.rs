@@ -11,7 +11,11 @@ fn refused(which: Impl, config: &str) -> String {
     let config = config.replace("DIR", &dir.path().display().to_string());
     fs::write(dir.path().join("config.toml"), config).unwrap();
     let mut command = Command::new("timeout");
-    command.args(["-k", "5", "20"]).arg(which.containerd()).arg("--config").arg(dir.path().join("config.toml"));
+    command
+        .args(["-k", "5", &tests::PATIENCE.as_secs().to_string()])
+        .arg(which.containerd())
+        .arg("--config")
+        .arg(dir.path().join("config.toml"));
     let out = command.output().unwrap();
     let printed = [out.stdout, out.stderr].concat();
     let printed = String::from_utf8_lossy(&printed).into_owned();

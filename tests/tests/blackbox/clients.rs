@@ -13,7 +13,12 @@ fn python(bed: &Bed, script: &str) -> String {
     assert!(python.exists(), "{} does not exist: `make test` makes it", python.display());
     let script = tests::programs::workspace_dir().join("tests/python").join(script);
     let mut command = Command::new("timeout");
-    command.arg("60").arg(python).arg(script).arg(bed.daemon.socket()).arg(bed.daemon.namespace());
+    command
+        .arg(tests::PATIENCE.as_secs().to_string())
+        .arg(python)
+        .arg(script)
+        .arg(bed.daemon.socket())
+        .arg(bed.daemon.namespace());
     let out = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(out.status.success(), "{}\n{}", text(&out.stdout), text(&out.stderr));

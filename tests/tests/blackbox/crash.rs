@@ -126,6 +126,12 @@ fn container_start(bed: &mut Bed) {
         sleep(Duration::from_millis(delay));
         bed.daemon.kill();
         let acknowledged = succeeded(&mut ctr);
+        if bed.row.daemon == Impl::Go {
+            // Go does not look for a shim that is only being started, so that it would be nobody's.
+            let starting = |what: &String| what.starts_with("process") && what.trim_end().ends_with(" start");
+            let found = || bed.daemon.traces().found();
+            tests::eventually("shims to have started", || !found().iter().any(starting));
+        }
         bed.daemon.restart();
         let ctr = bed.ctr();
         let tasks = ctr.ok("tasks ls");
@@ -133,7 +139,8 @@ fn container_start(bed: &mut Bed) {
         drop(ctr.run(&format!("tasks rm -f {id}")));
         drop(ctr.run(&format!("containers rm {id}")));
         drop(ctr.run(&format!("snapshots rm {id}")));
-        assert_eq!(ctr.ok(&format!("run --rm {BUSYBOX} {id} echo again")), "again\n", "the id is free again");
+        // The id is free again.
+        ctr.says(&format!("run --rm {BUSYBOX} {id} echo again"), "again\n");
     }
     empty_when_released(bed);
 }
@@ -169,7 +176,7 @@ fn whole(bed: &Bed, image: &str) {
     let check = ctr.ok(&format!("images check name=={image}"));
     let row = check.lines().nth(1).unwrap_or_default();
     assert!(row.contains("complete") && !row.contains("incomplete") && row.trim_end().ends_with("true"), "{check}");
-    assert_eq!(ctr.ok(&format!("run --rm {image} look cat /etc/motd")), "last\n");
+    ctr.says(&format!("run --rm {image} look cat /etc/motd"), "last\n");
 }
 
 /// Drops every image and lease and checks that the store is empty on disk.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -90,9 +89,8 @@ fn a_credential_helper(bed: &mut Bed) {
         USER.0,
         USER.1
     );
-    let program = dir.join("docker-credential-tests");
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.join("script"), script).unwrap();
+    tests::install(&dir.join("script"), &dir.join("docker-credential-tests"));
     fs::write(dir.join("config.json"), json!({ "credHelpers": { registry.address(): "tests" } }).to_string()).unwrap();
     let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
     for local in ["", "--local"] {

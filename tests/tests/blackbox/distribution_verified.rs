@@ -1,7 +1,6 @@
 //! Image verifiers: whom they refuse has no record, whichever way it came.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use tests::bed::BUSYBOX;
 use tests::{Daemon, Impl, Registry, image};
@@ -16,8 +15,8 @@ fn daemon(which: Impl) -> (Daemon, tempfile::TempDir) {
          case \"$2\" in *bad*) echo \"not this one\"; exit 1;; esac\n",
         dir.path().display()
     );
-    fs::write(bin.join("judge"), script).unwrap();
-    fs::set_permissions(bin.join("judge"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.path().join("script"), script).unwrap();
+    tests::install(&dir.path().join("script"), &bin.join("judge"));
     let settings = format!(
         "[debug]\nlevel = \"debug\"\n[plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n\
          [plugins.\"io.containerd.image-verifier.v1.bindir\"]\nbin_dir = \"{}\"\nmax_verifiers = 10\n\

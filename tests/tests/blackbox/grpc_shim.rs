@@ -68,9 +68,9 @@ fn end(api: &Api, id: &str) {
 fn serves_every_call(bed: &mut Bed) {
     let watcher = bed.api();
     let request = SubscribeRequest { filters: vec!["topic~=\"^/tasks/\"".into()] };
-    let mut events = watcher.events();
+    let mut stream = watcher.call(watcher.events().subscribe(request)).unwrap().into_inner();
     let events = watcher.runtime().spawn(async move {
-        let (mut stream, mut topics) = (events.subscribe(request).await.unwrap().into_inner(), Vec::new());
+        let mut topics = Vec::new();
         while topics.last().is_none_or(|last| last != "/tasks/exit" || topics.len() < 4) {
             topics.push(stream.message().await.unwrap().expect("an event").topic);
         }

@@ -76,13 +76,18 @@ fn kept_running_and_stopped_by_labels(bed: &mut Bed) {
 fn given_up_after_its_retries(bed: &mut Bed) {
     let image = bed.import();
     let ctr = bed.ctr();
-    ctr.ok(&format!("run -d --label {POLICY}=on-failure:2 {image} box sh -c 'exit 3'"));
+    let log = bed.daemon.dir().join("box.log");
+    let labels = format!("--label {POLICY}=on-failure:2 --label {LOG_URI}=file://{}", log.display());
+    ctr.ok(&format!("run -d {labels} {image} box sh -c 'echo ran; exit 3'"));
     keep_running(bed, "box");
     let stopped = || task(bed, "box").is_some_and(|(_, status)| status == "STOPPED");
-    eventually("two restarts", || count(bed, "box") == 2 && stopped());
+    // What the monitor has started: the label is counted before that.
+    let restarts = || fs::read_to_string(&log).unwrap_or_default().lines().count();
+    eventually("two restarts", || restarts() == 2 && stopped());
     // Past the next look that either monitor takes.
     sleep(Duration::from_millis(2500));
-    assert!(count(bed, "box") == 2 && stopped());
+    assert_eq!((restarts(), count(bed, "box")), (2, 2));
+    eventually("it stays ended", stopped);
     ctr.ok("tasks rm box");
     ctr.ok("containers rm box");
 }

@@ -95,8 +95,7 @@ fn native_snapshotter(bed: &mut Bed) {
     ctr.ok(&format!("images import --local --snapshotter native {}", archive.display()));
     assert_eq!(ctr.names("snapshots --snapshotter native ls").len(), 3);
     assert!(ctr.names("snapshots ls").is_empty());
-    let out = ctr.ok(&format!("run --rm --snapshotter native {} copy cat /etc/motd", tests::bed::BUSYBOX));
-    assert_eq!(out, "last\n");
+    ctr.says(&format!("run --rm --snapshotter native {} copy cat /etc/motd", tests::bed::BUSYBOX), "last\n");
 }
 
 /// Mounts a snapshot as `snapshots mounts` says, works in it and unmounts it.
@@ -107,5 +106,5 @@ fn mounted(bed: &Bed, key: &str, work: impl FnOnce(&std::path::Path)) {
     assert!(line.starts_with("mount -t "), "{line}");
     assert!(std::process::Command::new("sh").args(["-c", &line]).status().unwrap().success(), "{line}");
     work(&target);
-    assert!(std::process::Command::new("umount").arg(&target).status().unwrap().success());
+    tests::unmounted(&target);
 }

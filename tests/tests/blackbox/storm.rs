@@ -84,7 +84,7 @@ fn storm(bed: &mut Bed, end: fn(&mut Daemon)) {
             ran.iter().filter(lost).cloned().collect::<Vec<_>>()
         };
         let waiting = Instant::now();
-        while waiting.elapsed() < Duration::from_secs(10) && !missing().is_empty() {
+        while waiting.elapsed() < PATIENCE && !missing().is_empty() {
             sleep(Duration::from_millis(50));
         }
         done.store(true, Ordering::Relaxed);

@@ -150,7 +150,7 @@ fn rootfs_without_image(bed: &mut Bed) {
     for dir in ["bin", "proc", "sys", "dev"] {
         std::fs::create_dir_all(rootfs.join(dir)).unwrap();
     }
-    std::fs::copy("/bin/busybox", rootfs.join("bin/sh")).unwrap();
+    tests::install("/bin/busybox".as_ref(), &rootfs.join("bin/sh"));
     // youki wants a PATH.
     let line = format!("run --rm --env PATH=/bin --rootfs {} bare sh -c 'echo from a directory'", rootfs.display());
     bed.ctr().says(&line, "from a directory\n");

@@ -55,10 +55,10 @@ say {runtime}.paused ctr tasks ls
 ctr tasks resume limited
 say {runtime}.resumed ctr tasks ls
 ctr events > /run/events 2>&1 & events=$!
-sleep 2
+n=0; until grep -q /namespaces/update /run/events; do n=$((n+1)); ctr namespaces label default poke=$n; sleep 0.3; done
 $run --memory-limit 16777216 {BUSYBOX} hungry sh -c 'x=$(head -c 64000000 /dev/zero | tr "\0" a); echo survived'
 echo "{runtime}.hungry=$?"
-sleep 1
+for _ in $(seq 100); do grep -q '/tasks/exit .*hungry' /run/events && break; sleep 0.2; done
 kill $events
 say {runtime}.oom sh -c 'grep -o "/tasks/[a-z]* .*hungry" /run/events | cut -d" " -f1 | uniq'
 ctr tasks exec -d --exec-id worker limited sleep 2000
@@ -87,7 +87,7 @@ mkdir -p /dev/pts; mount -t devpts devpts /dev/pts
 fn checkpoint(maker: &str, restorer: &str) -> String {
     format!(
         r#"
-program='i=0; while true; do i=$((i+1)); echo $i > /count; sleep 0.1; done'
+program='i=0; while true; do i=$((i+1)); echo $i > /new; busybox mv /new /count; sleep 0.1; done'
 {maker} run -d --null-io --net-host {BUSYBOX} counter sh -c "$program"
 until [ -n "$(ctr tasks exec --exec-id look counter cat /count)" ]; do sleep 0.5; done
 say {maker}.counted ctr tasks exec --exec-id look counter cat /count

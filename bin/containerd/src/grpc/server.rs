@@ -23,7 +23,7 @@ const MAX_STREAMS: u32 = 65_536;
 /// Most bytes of a request's headers.
 const MAX_HEADERS: u32 = 64 << 10;
 /// How long finished answers may take to leave before their connection is cut.
-const FLUSH: Duration = Duration::from_millis(500);
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Serves `listener` until `stop` is set, then lets requests end for up to `drain`.
 ///

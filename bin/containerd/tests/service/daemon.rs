@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 /// How long anything may take before a test fails: only ever waited for in vain.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Daemon {
     child: Option<Child>,

@@ -72,7 +72,7 @@ async fn a_request_under_way_ends_before_the_daemon_does() {
 
     daemon.signal(Signal::TERM);
     while std::os::unix::net::UnixStream::connect(daemon.socket()).is_ok() {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     requests.send(write(WriteAction::Commit, 4, b"+half")).await.unwrap();
     let committed = replies.message().await.unwrap().unwrap();

@@ -17,6 +17,7 @@ const CHUNK: usize = 64 << 10;
 /// How long a pipe of an ended process may be silent. Its end comes at once, unless another process that
 /// outlives it holds the pipe open.
 const SILENCE: Duration = Duration::from_secs(2);
+const TURN: Duration = Duration::from_millis(100);
 
 /// Output on its way to us.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ impl Copying {
             let mut seen = activity.load(Ordering::Relaxed);
             loop {
                 tokio::time::sleep(SILENCE).await;
+                // It may be us who had no time until now: then there is something to copy.
+                tokio::time::sleep(TURN).await;
                 let now = activity.load(Ordering::Relaxed);
                 // Odd: somebody who reads our output slowly is being waited for.
                 if now == seen && now.is_multiple_of(2) {

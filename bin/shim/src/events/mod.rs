@@ -4,7 +4,7 @@ mod journal;
 mod publisher;
 
 pub(crate) use journal::unacknowledged;
-pub(crate) use publisher::{Publisher, forward_request};
+pub(crate) use publisher::{ACKNOWLEDGE, Publisher, forward_request};
 
 use crate::task::Exit;
 use serde::{Deserialize, Serialize};

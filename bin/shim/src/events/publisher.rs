@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use sys::poll::{Interest, Poller, Ready};
 
 /// How long containerd may take to acknowledge an event.
-const ACKNOWLEDGE: Duration = Duration::from_secs(5);
+pub(crate) const ACKNOWLEDGE: Duration = Duration::from_secs(5);
 /// Between attempts, doubled each time from the first to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 

@@ -48,7 +48,7 @@ impl Shim {
         let pids = match &container.cgroup {
             None => Vec::new(),
             Some(cgroup) => match cgroup.processes() {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                Err(error) if sys::cgroup::is_gone(&error) => Vec::new(),
                 pids => pids.map_err(|error| Error::io(format!("list processes of {}", request.id), error))?,
             },
         };

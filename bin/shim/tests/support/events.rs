@@ -73,7 +73,12 @@ fn serve(mut socket: UnixStream, seen: &Mutex<Vec<Envelope>>, stopped: &AtomicBo
             let envelope = ForwardRequest::decode(request.payload).unwrap().envelope.unwrap();
             assert_eq!(envelope.namespace, super::NAMESPACE);
             assert!(envelope.timestamp.is_some());
-            seen.lock().unwrap().push(envelope);
+            let mut seen = seen.lock().unwrap();
+            // The same to the nanosecond: sent again because our answer came late.
+            if !seen.contains(&envelope) {
+                seen.push(envelope);
+            }
+            drop(seen);
             if socket.write_all(&wire.respond(stream, Ok(bytes::Bytes::new()))).is_err() {
                 return;
             }

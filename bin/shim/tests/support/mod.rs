@@ -15,9 +15,9 @@ use proto::api::containerd::runc::v1::Options;
 use proto::shim::containerd::runtime::bootstrap::v1::{BootstrapParams, BootstrapResult, Extension};
 use proto::shim::containerd::task::v3::*;
 use serde_json::{Value, json};
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +27,7 @@ use tempfile::TempDir;
 pub const NAMESPACE: &str = "shimtest";
 
 /// Patience for things that happen in milliseconds unless they are broken.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// A private world for one test; everything in it is gone when it is dropped.
 pub struct World {
@@ -229,9 +229,35 @@ impl Shim {
 
 /// A runtime that runs `before` in a shell and is then runc; its arguments are `"$@"`.
 pub fn runtime(path: &Path, before: &str) -> String {
-    fs::write(path, format!("#!/bin/sh\n{before}\nexec runc \"$@\"\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    program(path, &format!("{before}\nexec runc \"$@\""));
     path.to_string_lossy().into_owned()
+}
+
+/// Writes a shell script. A shell does it: were it open for writing here while another test forks, that child's copy of
+/// the descriptor would keep the program from being started (ETXTBSY).
+pub fn program(path: &Path, script: &str) {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    assert!(run(command, format!("#!/bin/sh\n{script}\n").as_bytes()).status.success());
+}
+
+/// Opens for reading as containerd's clients do, without waiting for a writer.
+pub fn reader(path: &str) -> File {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
+    rustix::io::ioctl_fionbio(&file, false).unwrap();
+    file
+}
+
+/// All there is until the other side closes; only after a writer has come.
+pub fn read_all(mut file: File) -> String {
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Waits until `pid` runs `program`. Until then it is the runtime, which other signals end, and end in other ways.
+pub fn await_program(pid: u32, program: &str) {
+    eventually(program, || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim() == program);
 }
 
 /// The shim under test: the one just built, or `SHIM` from the environment.

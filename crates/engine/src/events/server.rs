@@ -45,9 +45,6 @@ const SERVICE: &str = "containerd.services.events.ttrpc.v1.Events";
 /// How long shims that kept events for us wait at most after a start for the subscribers of the daemon before. Less
 /// than a shim's own patience by far.
 pub(crate) const RETURN: Duration = Duration::from_secs(2);
-/// How long a deletion waits for its task's exit, which Go's shim sends right behind it. It is waited out by tasks whose
-/// exit the daemon before us has published; and is less than the engine waits for the deletion.
-const OVERTAKEN: Duration = Duration::from_millis(250);
 /// How long a failed accept (no descriptors left, say) is slept over.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a peer may take to read an answer.
@@ -57,6 +54,8 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Inlet {
     exchange: Arc<Exchange>,
+    /// How long a deletion waits for its task's exit, which Go's shim sends right behind it.
+    overtaken: Duration,
     received: Mutex<Received>,
 }
 
@@ -68,11 +67,17 @@ struct Received {
 }
 
 /// Serves `exchange` on the socket `path`, in place of one that an earlier daemon left there, once the subscribers are
-/// back that the file `audience` tells of. Aborting the handle closes the listener.
+/// back that the file `audience` tells of. A deletion waits for its task's exit for as long as `overtaken`. Aborting the
+/// handle closes the listener.
 ///
 /// # Errors
 /// What binding reports, naming the path.
-pub(crate) fn listen(path: &Path, exchange: Arc<Exchange>, audience: PathBuf) -> Result<AbortHandle> {
+pub(crate) fn listen(
+    path: &Path,
+    exchange: Arc<Exchange>,
+    audience: PathBuf,
+    overtaken: Duration,
+) -> Result<AbortHandle> {
     let failed = |error| Error::io(format!("listen on {}", path.display()), error);
     let bind = || {
         if let Some(folder) = path.parent() {
@@ -87,7 +92,7 @@ pub(crate) fn listen(path: &Path, exchange: Arc<Exchange>, audience: PathBuf) ->
         Ok(listener)
     };
     let listener = bind().map_err(failed)?;
-    let inlet = Arc::new(Inlet { exchange, received: Mutex::default() });
+    let inlet = Arc::new(Inlet { exchange, overtaken, received: Mutex::default() });
     Ok(tokio::spawn(accept(listener, inlet, audience)).abort_handle())
 }
 
@@ -201,7 +206,7 @@ impl Drop for Peer {
 impl Inlet {
     /// Publishes the deletion of `init`'s task if its exit has not come in time.
     async fn wait_for_exit(self: Arc<Self>, init: Init) {
-        time::sleep(OVERTAKEN).await;
+        time::sleep(self.overtaken).await;
         let mut received = self.lock();
         if let Some(deletion) = received.overtaken.give_up(&init) {
             self.exchange.broadcast(deletion, Hearers::All);
@@ -266,7 +271,7 @@ mod tests {
 
         fn listen(&self) -> AbortHandle {
             let audience = self.folder.path().join("audience");
-            listen(&self.socket(), Arc::clone(&self.exchange), audience).unwrap()
+            listen(&self.socket(), Arc::clone(&self.exchange), audience, Duration::from_millis(250)).unwrap()
         }
 
         fn socket(&self) -> PathBuf {
@@ -365,10 +370,12 @@ mod tests {
             event(ModelEvent::TaskDelete { container_id, id, pid, exit_status, exited_at })
         };
         let shim = bed.connect().await;
-        // The exit of the last was published by the daemon before.
-        for envelope in [deletion(1), exit(1), deletion(2)] {
-            forward(&shim, FORWARD, &envelope).await.unwrap();
-        }
+        // At once: in between there is no time for the deletion to give up.
+        let (early, exited) = (deletion(1), exit(1));
+        let (one, two) = tokio::join!(forward(&shim, FORWARD, &early), forward(&shim, FORWARD, &exited));
+        one.and(two).unwrap();
+        // The exit of this one was published by the daemon before.
+        forward(&shim, FORWARD, &deletion(2)).await.unwrap();
         for topic in ["/tasks/exit", "/tasks/delete", "/tasks/delete"] {
             let envelope = time::timeout(PATIENCE, bed.events.next()).await.expect("an event").unwrap();
             assert_eq!(envelope.topic, topic);

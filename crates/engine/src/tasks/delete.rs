@@ -69,7 +69,7 @@ impl Supervisor {
             None => false,
             Some(mut deletion) => {
                 self.exchange.shims_heard().await;
-                let missed = time::timeout(EVENT_PATIENCE, deletion.next()).await.is_err();
+                let missed = time::timeout(self.timeouts().deletion, deletion.next()).await.is_err();
                 if !missed && let Err(error) = task.bundle.note_deleted() {
                     tracing::debug!(id = task.id(), %error, "after a crash of ours its end is published twice");
                 }
@@ -150,9 +150,6 @@ impl Supervisor {
         }
     }
 }
-
-/// How long a shim may take to publish that it has deleted its task, once it has.
-const EVENT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The filter that only the event of this task's deletion passes.
 fn deletion_of(task: &Task) -> String {

@@ -1,6 +1,6 @@
 //! An engine under a directory of its own, and containers of busybox to run in it.
 
-use engine::{CreateTask, Engine, EngineConfig, Exchange, ProcessId, Subscription};
+use engine::{CreateTask, Engine, EngineConfig, Exchange, ProcessId, Subscription, Timeouts};
 use model::{Any, Container, Envelope, Event, Labels, Mount, Namespace, Runtime, Scope};
 use proto::convert::{any_to_wire, event_from_wire};
 use serde_json::json;
@@ -89,7 +89,14 @@ impl Bed {
     }
 
     pub(crate) async fn open(&self) -> Running {
-        Running::open(config(self.folder(), &self.shim), self.namespace()).await
+        self.open_with(|_| ()).await
+    }
+
+    /// Opens an engine with other time limits.
+    pub(crate) async fn open_with(&self, edit: impl FnOnce(&mut Timeouts)) -> Running {
+        let mut config = config(self.folder(), &self.shim);
+        edit(&mut config.timeouts);
+        Running::open(config, self.namespace()).await
     }
 
     /// Opens an engine with a subscriber from before its first event.
@@ -113,6 +120,17 @@ fn config(folder: &Path, shim: &Path) -> EngineConfig {
     config.socket_dir = folder.join("s");
     config.search = vec![shim.parent().unwrap().to_owned()];
     config.shim_env = vec![OsString::from("RUST_BACKTRACE=1")];
+    // What is late on a busy machine is not lost.
+    let patience = tests::PATIENCE;
+    config.timeouts = Timeouts {
+        cleanup: patience,
+        state: patience,
+        stats: patience,
+        start: patience,
+        deletion: Duration::from_secs(30),
+        overtaken: Duration::from_secs(2),
+        ..Timeouts::default()
+    };
     config
 }
 

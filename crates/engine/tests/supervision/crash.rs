@@ -4,7 +4,7 @@ use crate::bed::{Bed, for_each_shim, next, run};
 use engine::{ProcessId, Status};
 use model::Kind;
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs;
+use std::{fs, time::Duration};
 use tests::Impl;
 
 for_each_shim! {
@@ -76,7 +76,7 @@ fn a_killed_shim_takes_its_container_along_and_everyone_is_told(shim: Impl) {
 fn a_hung_shim_costs_its_own_callers_a_bounded_time(shim: Impl) {
     let bed = Bed::new(shim);
     run(async {
-        let daemon = bed.open().await;
+        let daemon = bed.open_with(|timeouts| timeouts.state = Duration::from_secs(5)).await;
         let (engine, scope) = (&daemon.engine, &daemon.scope);
         daemon.run("hung", &["sleep", "1000"]).await;
         daemon.run("well", &["sleep", "1000"]).await;

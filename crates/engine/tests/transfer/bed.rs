@@ -134,7 +134,8 @@ impl Bed {
 
 pub fn open(root: &TempDir, sharing: Sharing, more: Vec<(String, Arc<dyn Driver>)>) -> Store {
     let folder = |name: &str| -> PathBuf { root.path().join(name) };
-    let mut config = StoreConfig { sharing, ..StoreConfig::new(root.path()) };
+    // Nothing is collected unless a test asks for it.
+    let mut config = StoreConfig { sharing, gc: None, ..StoreConfig::new(root.path()) };
     let native = Native::open(&folder("native")).unwrap();
     let overlay = Overlay::open(&folder("overlayfs"), overlay::Config::default()).unwrap();
     config.snapshotters = vec![("native".to_owned(), Arc::new(native)), ("overlayfs".to_owned(), Arc::new(overlay))];

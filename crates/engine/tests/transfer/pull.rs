@@ -350,9 +350,10 @@ async fn verifiers_are_asked_before_anything_is_pulled() {
     assert!(error.to_string().contains("2-bad rejected image (exit code 3): no"), "{error}");
     assert!(patient.store.blob_info(&patient.scope, &image.digest()).is_err(), "nothing was pulled");
 
-    write("2-bad", "exec sleep 1000");
+    // Before the others, which have a time of their own.
+    write("0-slow", "exec sleep 1000");
     let error = pull(&bed(std::time::Duration::from_millis(200))).await.unwrap_err();
-    assert!(error.to_string().contains("2-bad failed"), "{error}");
+    assert!(error.to_string().contains("0-slow failed"), "{error}");
 }
 
 /// A snapshotter that has every layer: nothing but documents is fetched.

@@ -237,10 +237,11 @@ mod tests {
         assert_eq!(plan.due(false, 0, 99), None);
         assert!(plan.due(false, 0, 100).is_some_and(|due| due <= Instant::now()));
         plan.scheduled = None;
-        plan.collected(Instant::now(), Some(Duration::from_millis(10)));
+        let before = Instant::now();
+        plan.collected(before, Some(Duration::from_millis(10)));
+        let (after, pause) = (Instant::now(), Duration::from_millis(490));
         let later = plan.due(false, 1, 0).unwrap();
-        let wait = later - Instant::now();
-        assert!(wait > Duration::from_millis(400) && wait <= Duration::from_millis(490), "{wait:?}");
+        assert!(later >= before + pause && later <= after + pause, "{later:?} after {before:?}");
         assert_eq!(plan.due(false, 0, 1), None);
         assert!(plan.due(true, 0, 0).is_some_and(|due| due <= Instant::now()));
     }

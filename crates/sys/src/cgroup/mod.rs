@@ -134,12 +134,17 @@ fn collect_processes(directory: &Path, pids: &mut Vec<u32>) -> io::Result<()> {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             match collect_processes(&entry.path(), pids) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if is_gone(&error) => {}
                 other => other?,
             }
         }
     }
     Ok(())
+}
+
+/// Whether a group was removed before it was opened, or while it is open.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// `path` below `root`, which it must not leave.

@@ -75,7 +75,10 @@ impl Docker {
     }
 
     pub(crate) fn feed(&self, words: &[&str], stdin: &[u8]) -> Output {
-        let child = Command::new(tests::programs::peer("bin/docker"))
+        // What dockerd waits for and does not hear of, it waits for without end.
+        let child = Command::new("timeout")
+            .args(["-k", "5", &tests::PATIENCE.as_secs().to_string()])
+            .arg(tests::programs::peer("bin/docker"))
             .arg(format!("--host=unix://{}", self.dir.join("sock").display()))
             .args(words)
             .env("DOCKER_CONFIG", &self.dir)
