@@ -20,7 +20,6 @@ use std::{
     process::Command,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
 };
 use support::{Pace, Registry, Server, certificates, limits, reply, serve};
 
@@ -49,7 +48,7 @@ fn is_inside(test: &str, ask: &str, environment: &[(&str, &str)]) -> bool {
 
 /// Whether the registry `address` can be asked.
 async fn answers(address: &str, scheme: &str, default_tls: Tls) -> bool {
-    let limits = Limits { connect: Duration::from_secs(2), retries: 0, ..limits() };
+    let limits = Limits { retries: 0, ..limits() };
     let hosts = Hosts { default_scheme: Some(scheme.into()), default_tls, ..Hosts::default() };
     let here = Repository::open(address, "app", &hosts, &(Arc::new(Anonymous) as _), limits).unwrap();
     match here.manifest("v1").await {

@@ -6,11 +6,14 @@ mod support;
 use distribution::{Anonymous, Blob, Body, Credential, Credentials, Fixed, Hosts};
 use model::{Algorithm, Digest, Kind};
 use sha2::{Digest as _, Sha256};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
-use support::{Server, hosts_toml, reply, reply_claiming, repository, repository_as};
+use support::{Server, hosts_toml, impatient, reply, reply_claiming, repository, repository_as};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -366,8 +369,9 @@ async fn referrers_are_listed_or_a_tag_stands_in() {
 #[tokio::test]
 async fn a_stalled_registry_is_given_up() {
     let server = Server::start(|_, _| Vec::new());
-    let error = repository(&server.address, "app").manifest("v1").await.unwrap_err();
-    assert_eq!(error.kind(), Kind::DeadlineExceeded, "{error}");
+    let here = impatient(&server.address, Duration::from_secs(3));
+    let asked = tokio::time::timeout(Duration::from_secs(120), here.manifest("v1")).await.expect("it is given up");
+    assert_eq!(asked.unwrap_err().kind(), Kind::DeadlineExceeded);
 }
 
 #[tokio::test]

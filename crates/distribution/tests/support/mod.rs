@@ -90,15 +90,21 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Impatient bounds, so that a test of a failure does not take a minute.
+/// Bounds that do not make a test of a failure take a minute, but leave a busy registry the time for its disk.
 pub fn limits() -> Limits {
     Limits {
-        progress: Duration::from_secs(3),
+        progress: Duration::from_secs(180),
         retries: 2,
         retry_after: Duration::from_secs(1),
         document: 1 << 20,
         ..Limits::default()
     }
+}
+
+/// A repository whose registry is given up when nothing moves for as long as `progress`.
+pub fn impatient(address: &str, progress: Duration) -> Repository {
+    let (credentials, limits): (Arc<dyn Credentials>, _) = (Arc::new(Anonymous), Limits { progress, ..limits() });
+    Repository::open(address, "app", &Hosts::default(), &credentials, limits).unwrap()
 }
 
 pub fn repository(address: &str, name: &str) -> Repository {
@@ -185,7 +191,7 @@ pub fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, pace: Pace, answe
     };
     let reply = answer(&head, before);
     if reply.is_empty() {
-        thread::sleep(Duration::from_secs(20)); // a stalled peer
+        thread::sleep(Duration::from_secs(600)); // a stalled peer
         return;
     }
     let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());

@@ -283,7 +283,7 @@ async fn layers_that_cannot_be_read_are_kept_or_refused_by_name() {
     bed.pull(&fake.reference("v1"), "").await.unwrap();
     assert!(bed.store.blob_info(&bed.scope, &image.layers[0].digest()).is_ok());
     let error = bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap_err();
-    assert_eq!(error.kind(), model::Kind::Unimplemented, "{error}");
+    assert_eq!(error.kind(), Kind::Unimplemented, "{error}");
     for name in [image.layers[0].digest().as_str(), encrypted] {
         assert!(error.to_string().contains(name), "{error}");
     }
