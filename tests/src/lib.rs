@@ -26,6 +26,7 @@ pub mod memory;
 pub mod programs;
 pub mod raw;
 pub mod registry;
+pub mod relay;
 pub mod steps;
 pub mod tokens;
 pub mod trees;

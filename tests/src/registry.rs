@@ -178,6 +178,15 @@ impl Registry {
         assert!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Has skopeo copy image `rest` into `folder`: each blob a file named by its digest, which skopeo checks.
+    pub fn send(&self, rest: &str, folder: &Path) {
+        let mut command = Command::new("skopeo");
+        command.args(["copy", "-q", "--preserve-digests"]).args(self.for_skopeo("src-"));
+        command.arg(format!("docker://{}", self.name(rest))).arg(format!("dir:{}", folder.display()));
+        let output = command.output().expect("Debian's package skopeo");
+        assert!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// How skopeo gets in; `end` says which end of a copy this registry is.
     fn for_skopeo(&self, end: &str) -> Vec<String> {
         let way = match self.tls {

@@ -1,21 +1,24 @@
 //! Transfers and streams over gRPC: what is refused, each with containerd's code, and windows that are kept.
 
+use std::collections::BTreeMap;
+
 use prost::{Message, Name};
 use prost_types::Any;
 use proto::api::containerd::services::streaming::v1::StreamInit;
 use proto::api::containerd::services::transfer::v1::{TransferOptions, TransferRequest};
 use proto::api::containerd::types::transfer::{
-    Data, ImageExportStream, ImageImportStream, ImageReference, ImageStore, Progress, WindowUpdate,
+    Data, ImageExportStream, ImageImportStream, ImageReference, ImageStore, OciRegistry, Progress, WindowUpdate,
 };
 use tests::api::{Api, assert_refused};
-use tests::{Bed, Impl, PATIENCE, matrix};
+use tests::bed::BUSYBOX;
+use tests::{Bed, Impl, PATIENCE, Registry, image, matrix, relay};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 matrix! { wire:
     unknown_streams, unknown_types, ends_that_do_not_fit, an_image_without_a_name, prefixes_are_not_exported,
-    ids_are_unique, a_stream_must_be_named, progress_is_told, windows_are_kept,
+    ids_are_unique, a_stream_must_be_named, an_export_is_told_of, pulls_and_pushes_are_told_of, windows_are_kept,
     unclaimed_streams_go_with_their_lease,
 }
 
@@ -146,13 +149,34 @@ fn a_stream_must_be_named(bed: &mut Bed) {
     }
 }
 
-fn progress_is_told(bed: &mut Bed) {
+/// What is told while `asked` is done: of each thing (of a blob, its kind alone) the events in order. Growing numbers are
+/// one event; of what is too small to be seen moving, that is left out.
+fn told(api: &Api, mut asked: TransferRequest) -> BTreeMap<String, String> {
+    let mut progress = named(api, "progress");
+    asked.options = Some(TransferOptions { progress_stream: "progress".to_owned() });
+    api.call(api.transfer().transfer(asked)).unwrap();
+    let mut told = BTreeMap::<String, Vec<String>>::new();
+    while let Some(message) = api.block_on(progress.replies.message()).unwrap() {
+        assert_eq!(message.type_url, Progress::full_name());
+        let Progress { event, name, total, .. } = Progress::decode(message.value.as_slice()).unwrap();
+        let moving = event == "downloading" || event == "uploading";
+        let events = told.entry(name.split("-sha256:").next().unwrap().to_owned()).or_default();
+        if events.last() != Some(&event) && (!moving || total > 100_000) {
+            events.push(event);
+        }
+    }
+    told.into_iter().map(|(name, events)| (name, events.join(", "))).collect()
+}
+
+fn assert_told<const N: usize>(told: BTreeMap<String, String>, expected: [(&str, &str); N]) {
+    assert_eq!(told, expected.map(|(name, events)| (name.to_owned(), events.to_owned())).into());
+}
+
+fn an_export_is_told_of(bed: &mut Bed) {
     let name = bed.import();
     let api = bed.api();
-    let (progress, mut archive) = (named(&api, "progress"), named(&api, "archive"));
+    let mut archive = named(&api, "archive");
     let export = ImageExportStream { stream: "archive".to_owned(), ..ImageExportStream::default() };
-    let mut asked = request(&store(name), &export);
-    asked.options = Some(TransferOptions { progress_stream: "progress".to_owned() });
     let reading = api.runtime().spawn(async move {
         let mut bytes = 0;
         let window = any(&WindowUpdate { update: i32::MAX });
@@ -162,21 +186,59 @@ fn progress_is_told(bed: &mut Bed) {
         }
         bytes
     });
-    api.call(api.transfer().transfer(asked)).unwrap();
-    let mut events = Vec::new();
-    let mut replies = progress.replies;
-    api.block_on(async {
-        while let Some(message) = tokio::time::timeout(PATIENCE, replies.message()).await.unwrap().unwrap() {
-            assert_eq!(message.type_url, Progress::full_name());
-            events.push(Progress::decode(message.value.as_slice()).unwrap().event);
-        }
-    });
-    assert_eq!(events, ["Exporting", "Completed export"]);
+    let told = told(&api, request(&store(name), &export));
+    assert_told(told, [("", "Exporting, Completed export")]);
     if bed.row.daemon == Impl::Ours {
         // Go's daemon does not end the stream.
         let bytes = api.block_on(async { tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap() });
         assert!(bytes > 0 && bytes.is_multiple_of(512), "{bytes}");
     }
+}
+
+fn pulls_and_pushes_are_told_of(bed: &mut Bed) {
+    let (api, ctr, registry) = (bed.api(), bed.ctr(), Registry::open());
+    // Numbers are told three times a second: the layer takes two.
+    let reference = format!("{}/app:1", relay::slow(registry.address(), 600_000));
+    let registry = format!("OCI Registry ({reference})");
+    let at = OciRegistry { reference: reference.clone(), resolver: None };
+    let mut image = image::busybox(BUSYBOX);
+    image.layers.truncate(1);
+    let archive = bed.daemon.dir().join("image.tar");
+    std::fs::write(&archive, image.oci_archive()).unwrap();
+    ctr.ok(&format!("images import --local --no-unpack {}", archive.display()));
+
+    assert_told(
+        told(&api, request(&store(BUSYBOX), &at)),
+        [
+            ("", &format!("Pushing to {registry}, Completed push to {registry}")),
+            (BUSYBOX, "pushing content, pushed content"),
+            ("manifest", "waiting, complete"),
+            ("config", "waiting, complete"),
+            ("layer", "waiting, uploading, complete"),
+        ],
+    );
+    let pulled = format!("Resolving from {registry}, Pulling from {registry}, Completed pull from {registry}");
+    assert_told(
+        told(&api, request(&at, &store(&reference))),
+        [
+            ("", &pulled),
+            (&reference, "fetching image content, saved"),
+            ("manifest", "waiting, already exists"),
+            ("config", "waiting, already exists"),
+            ("layer", "waiting, already exists"),
+        ],
+    );
+    ctr.ok(&format!("images rm --sync {BUSYBOX} {reference}"));
+    assert_told(
+        told(&api, request(&at, &store(&reference))),
+        [
+            ("", &pulled),
+            (&reference, "fetching image content, saved"),
+            ("manifest", "waiting, complete"),
+            ("config", "waiting, complete"),
+            ("layer", "waiting, downloading, complete"),
+        ],
+    );
 }
 
 fn windows_are_kept(bed: &mut Bed) {

@@ -10,9 +10,10 @@ use std::thread;
 use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
 use tests::registry::USER;
-use tests::{Bed, Registry, image, rows};
+use tests::{Bed, Impl, Registry, image, rows};
 
 rows!(recompressed: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
+rows!(nested_indexes_are_not_converted: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
 rows!(docker_credentials: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
 rows!(a_password_on_the_terminal: our_ctr(Ours Ours Ours));
 rows!(hosts_are_checked: our_ctr(Ours Ours Ours));
@@ -46,6 +47,26 @@ fn recompressed(bed: &mut Bed) {
     assert!(
         ctr.fails(&format!("images convert --platform linux/arm64/v9 {image} x/y:1 --erofs raw")).contains("erofs")
     );
+}
+
+/// Five indexes, one in the other: Go's ctr imports them, so that they are there.
+fn nested_indexes_are_not_converted(bed: &mut Bed) {
+    let image = image::busybox(BUSYBOX).blobs();
+    let (mut top, mut blobs) = (image::descriptor(image::media::MANIFEST, &image.manifest), Vec::new());
+    for _ in 0..5 {
+        let index = json!({ "schemaVersion": 2, "mediaType": image::media::INDEX, "manifests": [top] }).to_string();
+        top = image::descriptor(image::media::INDEX, index.as_bytes());
+        blobs.push(index.into_bytes());
+    }
+    top["annotations"] = json!({ "io.containerd.image.name": BUSYBOX });
+    let all = image.layers.iter().chain([&image.config, &image.manifest]).chain(&blobs).map(Vec::as_slice);
+    let archive = bed.daemon.dir().join("nested.tar");
+    fs::write(&archive, image::oci_archive(&[top], all)).unwrap();
+    bed.daemon.ctr(Impl::Go).ok(&format!("images import --local --no-unpack {}", archive.display()));
+    for flag in ["--oci", "--uncompress"] {
+        let error = bed.ctr().fails(&format!("images convert {flag} {BUSYBOX} example.com/converted:1"));
+        assert!(error.contains("nested more than"), "{error}");
+    }
 }
 
 /// `config.json` of docker with the password of one registry.
@@ -265,6 +286,12 @@ fn progress_goes_to_stderr(bed: &mut Bed) {
     assert!(stderr.contains(&remote), "{stderr}");
     let out = ctr.on_terminal(&format!("images pull {remote}"), b"");
     assert_eq!(out.code, 0, "{out:?}");
+    let layer = image::digest(&image::busybox(BUSYBOX).blobs().layers[0]);
+    let archive = bed.daemon.dir().join("out.tar");
+    for (local, said) in [("", "Exporting"), ("--local", &format!("{}: complete", &layer[7..19]))] {
+        let (done, _, stderr) = run(&mut ctr.command(&format!("images export {local} {} {remote}", archive.display())));
+        assert!(done && stderr.contains(said), "{stderr}");
+    }
 }
 
 fn flags_beyond_transfer(bed: &mut Bed) {

@@ -210,24 +210,36 @@ fn mounted_image(bed: &mut Bed) {
     assert_eq!(ctr.names("snapshots ls").len(), 3);
 }
 
+/// In and out by the daemon and by ctr itself; what comes out is read by skopeo as Docker's archive.
 fn several_images_in_one_archive(bed: &mut Bed) {
-    let images = ["example.com/two/a:1", "example.com/two/b:1"].map(image::busybox);
+    let mut images = ["example.com/two/a:1", "example.com/two/b:1"].map(image::busybox);
+    images[1].config["Labels"] = json!({ "which": "b" });
     let blobs = images.each_ref().map(image::Image::blobs);
-    let entries: Vec<_> = images
-        .iter()
-        .zip(&blobs)
-        .map(|(image, blobs)| {
-            let mut entry = image::descriptor(image::media::MANIFEST, &blobs.manifest);
-            entry["annotations"] = json!({ "io.containerd.image.name": image.name });
-            entry
-        })
-        .collect();
-    let one = &blobs[0];
-    let all = one.layers.iter().chain([&one.config, &one.manifest]).map(Vec::as_slice);
-    let archive = write(bed, "two.tar", &image::oci_archive(&entries, all));
-    let ctr = bed.ctr();
-    ctr.ok(&format!("images import --local {}", archive.display()));
-    assert_eq!(ctr.names("images ls"), ["example.com/two/a:1", "example.com/two/b:1"]);
+    let entry = |(image, blobs): (&image::Image, &image::Blobs)| {
+        let mut entry = image::descriptor(image::media::MANIFEST, &blobs.manifest);
+        entry["annotations"] = json!({ "io.containerd.image.name": image.name });
+        entry
+    };
+    let entries: Vec<_> = images.iter().zip(&blobs).map(entry).collect();
+    let documents = blobs.iter().flat_map(|blobs| [&blobs.config, &blobs.manifest]);
+    let archive = image::oci_archive(&entries, blobs[0].layers.iter().chain(documents).map(Vec::as_slice));
+    let (archive, ctr) = (write(bed, "two.tar", &archive), bed.ctr());
+    let names = images.each_ref().map(|image| image.name.as_str());
+    for (at, local) in ["", "--local"].into_iter().enumerate() {
+        ctr.ok(&format!("images import {local} {}", archive.display()));
+        assert_eq!(ctr.names("images ls"), names);
+        let exported = write(bed, "exported.tar", &crate::transfer::export(bed, local, &names.join(" ")));
+        for (name, blobs) in names.iter().zip(&blobs) {
+            let folder = bed.daemon.dir().join(format!("copy-{at}-{}", image::digest(&blobs.config)));
+            let (source, target) =
+                (format!("docker-archive:{}:{name}", exported.display()), format!("dir:{}", folder.display()));
+            let copied = Command::new("skopeo").args(["copy", "-q", &source, &target]).output().unwrap();
+            assert!(copied.status.success(), "{source}: {}", String::from_utf8_lossy(&copied.stderr));
+            let config = fs::read(folder.join(&image::digest(&blobs.config)[7..])).unwrap();
+            assert!(config == blobs.config, "{name} has its own configuration");
+        }
+        ctr.ok(&format!("images rm --sync {}", names.join(" ")));
+    }
 }
 
 /// By whatever unpacks them: the daemon's transfer, or its Diff service at a client's request.

@@ -37,12 +37,12 @@ fn import(bed: &Bed, arguments: &str, archive: &[u8]) -> String {
     done.stdout + &done.stderr
 }
 
-/// Exports by the daemon. Go's ctr does not wait for its own last write, so that Go's daemon may lose it.
-fn export(bed: &Bed, flags: &str, image: &str) -> Vec<u8> {
+/// The archive of an export. Go's ctr does not wait for its own last write, so that Go's daemon may lose it.
+pub(crate) fn export(bed: &Bed, flags: &str, images: &str) -> Vec<u8> {
     let path = bed.daemon.dir().join("out.tar");
     let mut bytes = Vec::new();
     eventually("the whole archive", || {
-        bed.ctr().ok(&format!("images export {flags} {} {image}", path.display()));
+        bed.ctr().ok(&format!("images export {flags} {} {images}", path.display()));
         bytes = fs::read(&path).unwrap();
         bytes.len().is_multiple_of(512) && bytes.ends_with(&[0; 1024])
     });
