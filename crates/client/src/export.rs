@@ -4,7 +4,7 @@
 
 use crate::archive::{Entry, ExportOptions, ExportPlan, Images, end, padding};
 use crate::oci::Descriptor;
-use crate::{Client, Hash};
+use crate::{Client, Event, Hash, Progress};
 use model::{Digest, Error, Labels, Result};
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -20,14 +20,20 @@ impl Images for Client {
 }
 
 impl Client {
-    /// Writes images `names` to `output` as one archive.
-    pub async fn export(&self, names: &[String], output: File, options: &ExportOptions) -> Result<()> {
+    /// Writes images `names` to `output` as one archive, and tells `progress` of each blob.
+    pub async fn export(
+        &self,
+        names: &[String],
+        output: File,
+        options: &ExportOptions,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let plan = ExportPlan::new(self, names, options).await?;
         let mut tar = BufWriter::with_capacity(1 << 20, output);
         for (path, entry) in plan.into_entries() {
             tar.write_all(&entry.head(&path)?).map_err(failed)?;
             if let Entry::Blob(descriptor) = entry {
-                self.write_out(&descriptor, &mut tar).await?;
+                self.write_out(&descriptor, &mut tar, progress).await?;
             }
         }
         tar.write_all(end()).map_err(failed)?;
@@ -36,14 +42,21 @@ impl Client {
     }
 
     /// Writes a blob, and checks that it is what it should be.
-    async fn write_out(&self, descriptor: &Descriptor, tar: &mut BufWriter<File>) -> Result<()> {
+    async fn write_out(
+        &self,
+        descriptor: &Descriptor,
+        tar: &mut BufWriter<File>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let Descriptor { digest, size, .. } = descriptor;
+        progress.on(Event::Blob(digest, *size));
         let mut blob = self.read_blob(digest).await?;
         let (mut hash, mut len) = (Hash::new(digest.algorithm()), 0);
         while let Some(chunk) = blob.next().await? {
             hash.update(&chunk);
             len += chunk.len() as u64;
             tar.write_all(&chunk).map_err(failed)?;
+            progress.on(Event::Sent(digest, chunk.len() as u64));
         }
         let found = hash.finish()?;
         if len != *size || found != *digest {
@@ -51,7 +64,9 @@ impl Client {
                 "content {digest} is damaged: it has {len} bytes with digest {found} instead of {size} bytes"
             )));
         }
-        tar.write_all(padding(len)).map_err(failed)
+        tar.write_all(padding(len)).map_err(failed)?;
+        progress.on(Event::Stored(digest));
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use super::ConvertOptions;
 use super::layer::oci_type;
 use crate::content::{Chunks, Expect};
 use crate::gc_labels;
-use crate::image::MAX_INDEX_DEPTH;
+use crate::image::check_depth;
 use crate::oci::{Descriptor, Document as _, Kind, sha256};
 use crate::{Client, Documents as _};
 use model::{Digest, Error, Result};
@@ -27,11 +27,9 @@ impl Rewrite<'_> {
 
     async fn rewrite(&self, old: &Descriptor, depth: usize) -> Result<Descriptor> {
         let media_type = if self.options.oci { oci_type(&old.media_type) } else { &old.media_type }.to_owned();
+        check_depth(old, depth)?;
         let list = match Kind::of(&old.media_type) {
-            Kind::Index if depth <= MAX_INDEX_DEPTH => "manifests",
-            Kind::Index => {
-                return Err(Error::invalid_argument(format!("index {} is nested too deep", old.digest)));
-            }
+            Kind::Index => "manifests",
             Kind::Manifest => "layers",
             Kind::Layer => {
                 let new = self.layers.get(&old.digest);

@@ -50,9 +50,9 @@ impl Export {
         let output = output.map_err(|error| Error::io(format!("create {}", self.file), error))?;
         // A device or pipe is not ours to remove.
         let is_file = output.metadata().is_ok_and(|metadata| metadata.is_file());
-        let board = Board::new("exporting", self.local);
+        let board = Board::new("exporting", false);
         let exported = match self.local {
-            true => Box::pin(client.export(&self.images, output, &self.options(platforms))).await,
+            true => Box::pin(client.export(&self.images, output, &self.options(platforms), &board)).await,
             false => client.transfer(self.source(), self.destination(platforms, output), &board).await,
         };
         board.finish();
@@ -61,7 +61,7 @@ impl Export {
             let _ = std::fs::remove_file(&self.file);
         }
         exported.map_err(|error| error.context(format!("export to {}", self.file)))?;
-        // The archive itself has stdout.
+        // The archive itself has stdout; Go's ctr says nothing of what it does by itself.
         if self.local || self.file == "-" { Ok(()) } else { board.summary() }
     }
 

@@ -5,7 +5,7 @@ use crate::failure::Outcome;
 use crate::output::{Output, go_time, print, print_json, timestamp_nanos};
 use clap::Args;
 use client::oci::{Descriptor, Document as _, Index, Kind, Manifest};
-use client::{Client, MAX_INDEX_DEPTH};
+use client::{Client, check_depth};
 use model::{Error, Result};
 use proto::api::containerd::services::images::v1::Image;
 use serde::Serialize as _;
@@ -73,13 +73,6 @@ async fn content_json(client: &Client, descriptor: &Descriptor, depth: usize) ->
         child["content"] = Box::pin(content_json(client, &listed, depth + 1)).await?;
     }
     Ok(document)
-}
-
-fn check_depth(descriptor: &Descriptor, depth: usize) -> Result<()> {
-    if depth > MAX_INDEX_DEPTH + 1 {
-        return Err(Error::invalid_argument(format!("{} is nested too deep", descriptor.digest)));
-    }
-    Ok(())
 }
 
 /// The tree being drawn.

@@ -56,8 +56,10 @@ impl Bars {
         let Some(bar) = bars.get(change.name) else { return };
         bar.set_length(change.total);
         if change.is_new_phase {
-            let running =
-                matches!(change.phase.as_str(), "downloading" | "uploading" | "storing" | "converting" | "extracting");
+            let running = matches!(
+                change.phase.as_str(),
+                "downloading" | "uploading" | "storing" | "converting" | "exporting" | "extracting"
+            );
             bar.set_style(style(if running && change.done < change.total { RUNNING } else { RESTING }));
             // The rate of one phase says nothing of the next.
             bar.reset_eta();
