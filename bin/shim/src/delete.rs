@@ -140,6 +140,7 @@ mod tests {
 
     #[test]
     fn the_socket_of_the_dead_is_removed_and_that_of_the_living_is_not() {
+        let _nobody_forks = crate::FORKING.read();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let json =

@@ -69,6 +69,7 @@ mod tests {
 
     #[test]
     fn the_runtime_is_described_with_its_options() {
+        let _forking = crate::FORKING.write();
         let options = proto::api::containerd::runc::v1::Options { root: "/r".into(), ..Default::default() };
         let any = proto::Any { type_url: options::TYPE_URL.into(), value: options.encode_to_vec() };
         let info = info(&any.encode_to_vec()).unwrap();
@@ -80,6 +81,7 @@ mod tests {
 
     #[test]
     fn an_absent_binary_is_named() {
+        let _forking = crate::FORKING.write();
         let options = proto::api::containerd::runc::v1::Options { binary_name: "no-such".into(), ..Default::default() };
         let any = proto::Any { type_url: options::TYPE_URL.into(), value: options.encode_to_vec() };
         assert!(info(&any.encode_to_vec()).unwrap_err().to_string().contains("no-such"));

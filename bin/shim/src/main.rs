@@ -27,6 +27,11 @@ mod task;
 
 use std::process::ExitCode;
 
+/// Held alone by tests that start a program, and together by those that want a last descriptor closed: from its fork to its
+/// exec a child has a copy of all.
+#[cfg(test)]
+static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
 /// The runtime this binary serves, in containerd's terms.
 const RUNTIME: &str = "io.containerd.runc.v2";
 

@@ -91,6 +91,7 @@ mod tests {
 
     #[test]
     fn a_dead_socket_is_replaced_and_a_served_one_is_found() {
+        let _nobody_forks = crate::FORKING.read();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/s");
         let Bound::Listener(listener) = bind(&path).unwrap() else { panic!() };

@@ -199,6 +199,7 @@ mod tests {
 
     #[test]
     fn a_stopped_reader_holds_the_source_and_gets_everything_later() {
+        let _nobody_forks = crate::FORKING.read();
         for splices in [true, false] {
             let (sink_reader, sink_writer) = pipe().unwrap();
             rustix::io::ioctl_fionbio(&sink_writer, true).unwrap();
@@ -220,6 +221,7 @@ mod tests {
 
     #[test]
     fn a_broken_sink_is_reported_and_the_source_can_be_thrown_away() {
+        let _nobody_forks = crate::FORKING.read();
         let (sink_reader, sink_writer) = pipe().unwrap();
         drop(sink_reader);
         let (mut relay, writer) = relay(true, Sink::Stream(sink_writer));
@@ -232,6 +234,7 @@ mod tests {
 
     #[test]
     fn files_are_appended_to() {
+        let _nobody_forks = crate::FORKING.read();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         std::fs::write(&path, "old ").unwrap();

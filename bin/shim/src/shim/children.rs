@@ -216,6 +216,7 @@ mod tests {
 
     #[test]
     fn output_is_kept_up_to_the_limit_and_the_child_never_waits() {
+        let _forking = crate::FORKING.write();
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo out; echo err >&2"]);
         let output = capture(&mut command).unwrap();
