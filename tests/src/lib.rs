@@ -24,9 +24,9 @@ pub mod leaks;
 mod matrix;
 pub mod memory;
 pub mod programs;
+pub mod proxy;
 pub mod raw;
 pub mod registry;
-pub mod relay;
 pub mod steps;
 pub mod tokens;
 pub mod trees;
@@ -36,6 +36,7 @@ pub use bed::{Bed, Row};
 pub use ctr::Ctr;
 pub use daemon::Daemon;
 pub use programs::Impl;
+pub use proxy::Proxy;
 pub use registry::Registry;
 pub use tokens::Tokens;
 

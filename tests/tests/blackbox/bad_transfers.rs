@@ -1,6 +1,7 @@
 //! Transfers and streams over gRPC: what is refused, each with containerd's code, and windows that are kept.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prost::{Message, Name};
 use prost_types::Any;
@@ -11,7 +12,7 @@ use proto::api::containerd::types::transfer::{
 };
 use tests::api::{Api, assert_refused};
 use tests::bed::BUSYBOX;
-use tests::{Bed, Impl, PATIENCE, Registry, image, matrix, relay};
+use tests::{Bed, Impl, PATIENCE, Proxy, Registry, image, matrix};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
@@ -197,8 +198,8 @@ fn an_export_is_told_of(bed: &mut Bed) {
 
 fn pulls_and_pushes_are_told_of(bed: &mut Bed) {
     let (api, ctr, registry) = (bed.api(), bed.ctr(), Registry::open());
-    // Numbers are told three times a second: the layer takes two.
-    let reference = format!("{}/app:1", relay::slow(registry.address(), 600_000));
+    // Numbers are told three times a second: the layer, of more than a megabyte, takes two.
+    let reference = Proxy::paced(&registry, Duration::from_millis(27)).name("app:1");
     let registry = format!("OCI Registry ({reference})");
     let at = OciRegistry { reference: reference.clone(), resolver: None };
     let mut image = image::busybox(BUSYBOX);

@@ -1,16 +1,12 @@
 //! What our ctr has beyond Go's where registries are concerned, on either daemon.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
 use tests::registry::USER;
-use tests::{Bed, Impl, Registry, image, rows};
+use tests::{Bed, Impl, Proxy, Registry, image, rows};
 
 rows!(recompressed: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
 rows!(nested_indexes_are_not_converted: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
@@ -146,42 +142,16 @@ fn pushed_without_the_daemons_files(bed: &mut Bed) {
     assert!(!done && stderr.contains(&layer), "{stderr}");
 }
 
-/// A proxy in front of `registry`; what it was asked first on each connection.
-fn proxy(registry: &Registry) -> (String, Arc<Mutex<Vec<String>>>) {
-    let (listener, upstream) = (TcpListener::bind("127.0.0.1:0").unwrap(), registry.address().to_owned());
-    let (address, asked) = (listener.local_addr().unwrap().to_string(), Arc::new(Mutex::new(Vec::new())));
-    let seen = Arc::clone(&asked);
-    thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let (upstream, seen) = (TcpStream::connect(&upstream).unwrap(), Arc::clone(&seen));
-            let (from, to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-            thread::spawn(move || {
-                let (mut from, mut first) = (BufReader::new(from), String::new());
-                if from.read_line(&mut first).is_ok() {
-                    seen.lock().unwrap().push(first.clone());
-                    // The registry understands whole URLs as well.
-                    let _ = (&to).write_all(first.as_bytes()).and_then(|()| io::copy(&mut from, &mut &to));
-                }
-                let _ = to.shutdown(Shutdown::Write);
-            });
-            thread::spawn(move || {
-                let _ = io::copy(&mut &upstream, &mut &client);
-                let _ = client.shutdown(Shutdown::Both);
-            });
-        }
-    });
-    (address, asked)
-}
-
 fn a_proxy_of_the_environment(bed: &mut Bed) {
     let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
     ctr.ok(&format!("images push {} {image}", registry.name("app:1")));
-    let (address, asked) = proxy(&registry);
+    // The registry understands whole URLs as well.
+    let proxy = Proxy::before(&registry);
     let mut pull = ctr.command("images pull --local --plain-http registry.invalid/app:1");
-    let (done, _, stderr) = run(pull.env("http_proxy", format!("http://{address}")));
+    let (done, _, stderr) = run(pull.env("http_proxy", format!("http://{}", proxy.address())));
     assert!(done, "{stderr}");
-    let asked = asked.lock().unwrap().clone();
-    assert!(asked.iter().all(|line| line.contains(" http://registry.invalid/v2/")), "{asked:?}");
+    let asked = proxy.asked();
+    assert!(asked.iter().all(|asked| asked.url.starts_with("http://registry.invalid/v2/")), "{asked:?}");
     // Nobody is asked about what is on this machine, nor about what is excepted.
     for (reference, except) in [(registry.name("app:1"), ""), ("registry.invalid/app:1".to_owned(), "registry.invalid")]
     {

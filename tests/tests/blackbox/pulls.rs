@@ -1,15 +1,17 @@
 //! What a pull leaves: the same records as Go's, and, when a `kill -9` ends it in the middle, what the next one goes on
 //! from.
 
-use std::collections::BTreeMap;
-use std::thread::sleep;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::bed::BUSYBOX;
 use tests::image::{Image, busybox, descriptor, digest, media};
 use tests::layer::Layer;
 use tests::leaks::entries;
-use tests::{Ctr, Daemon, Impl, Registry, image, memory};
+use tests::proxy::Asked;
+use tests::{Ctr, Daemon, Impl, Proxy, Registry, image, memory};
 
 /// What is recorded after a pull: digests with their labels, snapshots with their parents.
 #[test]
@@ -127,36 +129,79 @@ fn memory_is_bounded_whatever_the_layers_have() {
     daemon.finish();
 }
 
-/// When the daemon is killed, counted from the begin of a pull.
-const DELAYS: [u64; 10] = [10, 30, 60, 100, 140, 190, 250, 320, 400, 500];
+/// How often the daemon is killed.
+const KILLS: usize = 10;
+/// Layers of the image that it pulls meanwhile, and bytes of each. From 16 MiB on a layer comes in several parts at a
+/// time, of which all but the first are in memory, and lost.
+const LAYERS: u64 = 8;
+const LAYER: usize = 12 << 20;
+/// Bytes of bodies, at least and at most, that pass before a kill, and how many more may until it has come: together
+/// fewer than the image has.
+const BETWEEN: (u64, u64) = (1 << 20, 8 << 20);
+const MEANWHILE: u64 = 1 << 20;
+/// Bytes of one layer that are lost at a kill: between the proxy and the disk are 32 KiB of its buffer and 64 KiB of the
+/// connection's window, four chunks of no more than that and one that is being written; and the first 64 KiB of a layer.
+const LOST: u64 = 512 << 10;
+/// Layers on their way at a time.
+const DOWNLOADS: u64 = 3;
 
 #[test]
 fn a_killed_pull_goes_on_where_it_was() {
+    let seed =
+        std::env::var("SEED").map_or_else(|_| RandomState::new().build_hasher().finish(), |s| s.parse().unwrap());
+    println!("SEED={seed}");
+    let random = crate::crash::noise(seed, KILLS * 8);
+    let random = random.chunks(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+
     let mut daemon = Daemon::start(Impl::Ours, Impl::Ours);
     let registry = Registry::open();
-    let reference = registry.name("team/big:1");
+    let proxy = Proxy::paced(&registry, Duration::from_millis(1));
+    let reference = proxy.name("team/big:1");
     let mut image = busybox("example.com/test/big:1");
-    for seed in 0..4 {
-        let noise = crate::crash::noise(seed, 12 << 20);
-        image.layers.push(Layer::new().file(&format!("noise{seed}"), 0o644, &noise).finish());
+    let noise: Vec<Vec<u8>> = (0..LAYERS).map(|seed| crate::crash::noise(seed, LAYER)).collect();
+    for (at, noise) in noise.iter().enumerate() {
+        image.layers.push(Layer::new().file(&format!("noise{at}"), 0o644, noise).finish());
     }
-    push(&daemon, &image, &reference);
+    push(&daemon, &image, &registry.name("team/big:1"));
+
     let pull = format!("images pull --plain-http {reference}");
-    for delay in DELAYS {
+    let (mut found, mut resumed) = (Found::default(), 0);
+    for bytes in random.map(|random| BETWEEN.0 + random % (BETWEEN.1 - BETWEEN.0)) {
+        let (before, passed) = (proxy.asked().len(), proxy.passed());
+        proxy.allow(bytes + MEANWHILE);
         let mut child = daemon.ctr(Impl::Ours).command(&pull).spawn().unwrap();
-        sleep(Duration::from_millis(delay));
+        proxy.wait_for_passed(passed + bytes);
+        assert_eq!(child.try_wait().unwrap(), None, "the pull is under way");
         daemon.kill();
         child.wait().unwrap();
+        proxy.wait_for_silence();
+        resumed += found.resumed(&proxy.asked()[before..]);
+        found = Found::by(&daemon);
         daemon.restart();
     }
+    assert!(resumed > 0, "no kill left a layer in part");
+    let before = proxy.asked().len();
+    proxy.allow(u64::MAX);
     let ctr = daemon.ctr(Impl::Ours);
     ctr.ok(&pull);
+    resumed += found.resumed(&proxy.asked()[before..]);
+    let blobs = image.blobs();
+    let size = blobs.layers.iter().chain([&blobs.config, &blobs.manifest]).map(|blob| blob.len() as u64).sum::<u64>();
+    let (passed, lost) = (proxy.passed(), KILLS as u64 * DOWNLOADS * LOST);
+    println!("{resumed} requests for the rest of a layer; {} bytes came twice", passed - size);
+    assert!(passed <= size + lost, "{passed} bytes for an image of {size}");
+
     let check = ctr.ok("images check");
     assert!(check.contains("complete") && check.contains("true"), "{check}");
-    for path in entries(&daemon.root().join("io.containerd.content.v1.content/blobs/sha256")) {
+    for path in entries(&daemon.root().join(BLOBS)) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         assert_eq!(digest(&std::fs::read(&path).unwrap()), format!("sha256:{name}"), "a blob in place is whole");
     }
+    let files: Vec<String> = (0..LAYERS).map(|at| format!("/noise{at}")).collect();
+    let sums = ctr.ok(&format!("run --rm {reference} look /bin/busybox sha256sum {}", files.join(" ")));
+    let expected: Vec<String> =
+        noise.iter().zip(&files).map(|(noise, file)| format!("{}  {file}", &digest(noise)[7..])).collect();
+    assert_eq!(sums.lines().collect::<Vec<_>>(), expected, "a file unpacked is whole");
     let left = ctr.names("snapshots ls");
     let committed = left.iter().filter(|key| key.starts_with("sha256:")).count();
     assert_eq!(committed, image.layers.len(), "{left:?}");
@@ -169,6 +214,42 @@ fn a_killed_pull_goes_on_where_it_was() {
     ctr.ok(&format!("images rm --sync {reference}"));
     assert!(ctr.names("content ls").is_empty());
     daemon.finish();
+}
+
+const BLOBS: &str = "io.containerd.content.v1.content/blobs/sha256";
+const INGESTS: &str = "io.containerd.content.v1.content/ingest";
+
+/// What a killed daemon has left on disk, by digest.
+#[derive(Default)]
+struct Found {
+    whole: BTreeSet<String>,
+    /// And how many bytes.
+    parts: BTreeMap<String, u64>,
+}
+
+impl Found {
+    fn by(daemon: &Daemon) -> Self {
+        let name = |path: &PathBuf| format!("sha256:{}", path.file_name().unwrap().display());
+        let whole = entries(&daemon.root().join(BLOBS)).iter().map(name).collect();
+        let part = |ingest: &PathBuf| {
+            let bytes = std::fs::metadata(ingest.join("data")).ok()?.len();
+            let reference = std::fs::read_to_string(ingest.join("ref")).unwrap();
+            (bytes > 0).then(|| (format!("sha256:{}", reference.split_once("-sha256:").unwrap().1), bytes))
+        };
+        Self { whole, parts: entries(&daemon.root().join(INGESTS)).iter().filter_map(part).collect() }
+    }
+
+    /// Checks that the next pull asked for nothing that was there already; how many blobs it asked for the rest of.
+    fn resumed(&self, asked: &[Asked]) -> usize {
+        let mut resumed = 0;
+        for Asked { url, from, .. } in asked {
+            let Some((_, digest)) = url.split_once("/blobs/") else { continue };
+            assert!(!self.whole.contains(digest), "{digest} was there");
+            assert_eq!(*from, self.parts.get(digest).copied().unwrap_or(0), "{digest} goes on where it was");
+            resumed += usize::from(*from > 0);
+        }
+        resumed
+    }
 }
 
 /// Brings `image` into the registry, and leaves nothing of it in the store.
