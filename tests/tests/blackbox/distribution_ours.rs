@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
@@ -14,6 +15,7 @@ rows!(docker_credentials: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours))
 rows!(a_password_on_the_terminal: our_ctr(Ours Ours Ours));
 rows!(hosts_are_checked: our_ctr(Ours Ours Ours));
 rows!(progress_goes_to_stderr: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
+rows!(bars_on_a_terminal: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
 rows!(a_credential_helper: our_ctr(Ours Ours Ours));
 rows!(pushed_without_the_daemons_files: our_ctr(Ours Ours Ours) go_daemon_our_ctr(Go Go Ours));
 rows!(a_proxy_of_the_environment: our_ctr(Ours Ours Ours));
@@ -254,13 +256,41 @@ fn progress_goes_to_stderr(bed: &mut Bed) {
     assert!(lines[1].contains("elapsed: ") && lines[2].starts_with("image chain ID: sha256:"), "{stdout}");
     assert_eq!(lines.len(), 3, "{stdout}");
     assert!(stderr.contains(&remote), "{stderr}");
-    let out = ctr.on_terminal(&format!("images pull {remote}"), b"");
-    assert_eq!(out.code, 0, "{out:?}");
     let layer = image::digest(&image::busybox(BUSYBOX).blobs().layers[0]);
     let archive = bed.daemon.dir().join("out.tar");
     for (local, said) in [("", "Exporting"), ("--local", &format!("{}: complete", &layer[7..19]))] {
         let (done, _, stderr) = run(&mut ctr.command(&format!("images export {local} {} {remote}", archive.display())));
         assert!(done && stderr.contains(said), "{stderr}");
+    }
+}
+
+/// On a terminal of 80 columns, each layer has one line, with its phase, rate and time left.
+fn bars_on_a_terminal(bed: &mut Bed) {
+    let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
+    ctr.ok(&format!("images push {} {image}", registry.name("slow:1")));
+    ctr.ok(&format!("images rm --sync {image}"));
+    let layer = image::digest(&image::busybox(BUSYBOX).blobs().layers[0])[7..19].to_owned();
+    // Of the layer with the programs there are three seconds to be seen.
+    let remote = Proxy::paced(&registry, Duration::from_millis(40)).name("slow:1");
+    for local in ["", "--local"] {
+        let out = ctr.on_terminal(&format!("images pull {local} {remote}"), b"");
+        assert_eq!(out.code, 0, "{out:?}");
+        // Between two moves of the cursor, the lines of a frame follow each other, filled up with spaces.
+        let frames = out.stdout.split('\u{1b}').map(|frame| frame.chars().collect::<Vec<_>>());
+        let frames =
+            frames.map(|frame| frame.into_iter().skip_while(|c| "[0123456789ABK\r".contains(*c)).collect::<Vec<_>>());
+        let lines: Vec<String> =
+            frames.flat_map(|frame| frame.chunks(80).map(|line| line.iter().collect()).collect::<Vec<_>>()).collect();
+        let is_running = |line: &&String| {
+            let mut words = line.split_whitespace().rev();
+            let (left, rate) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let phase = ["downloading", "extracting"].iter().any(|phase| line.starts_with(&format!("{layer} {phase}")));
+            phase
+                && rate.ends_with("/s")
+                && left.strip_suffix('s').is_some_and(|left| left.parse().is_ok_and(|left: u32| left > 0))
+        };
+        assert!(lines.iter().any(|line| is_running(&line)), "{lines:#?}");
+        ctr.ok(&format!("images rm --sync {remote}"));
     }
 }
 

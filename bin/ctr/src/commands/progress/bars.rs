@@ -17,12 +17,12 @@ pub(super) struct Bars {
 /// How often the line of the status turns.
 const TURN: Duration = Duration::from_millis(120);
 
-/// Phases in which bytes go by, so that rate and time left mean something.
-const RUNNING: &str = "{prefix:12} {msg:11} [{bar:28}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>4}";
-/// All other phases.
-const RESTING: &str = "{prefix:12} {msg:11} [{bar:28}] {total_bytes:>10}";
+/// Phases in which bytes go by, so that rate and time left mean something. A terminal of 80 columns has room for it.
+const RUNNING: &str = "{prefix:12} {msg:11} [{wide_bar}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>4}";
+/// All other phases: as wide.
+const RESTING: &str = "{prefix:12} {msg:11} [{wide_bar}] {total_bytes:>10}                             ";
 /// The line of the status.
-const STATUS: &str = "{spinner} {msg} {elapsed}";
+const STATUS: &str = "{spinner} {wide_msg} {elapsed}";
 
 impl Bars {
     pub(super) fn new() -> Self {
@@ -55,17 +55,17 @@ impl Bars {
         }
         let Some(bar) = bars.get(change.name) else { return };
         bar.set_length(change.total);
+        bar.set_position(change.done);
         if change.is_new_phase {
             let running = matches!(
                 change.phase.as_str(),
                 "downloading" | "uploading" | "storing" | "converting" | "exporting" | "extracting"
             );
             bar.set_style(style(if running && change.done < change.total { RUNNING } else { RESTING }));
-            // The rate of one phase says nothing of the next.
-            bar.reset_eta();
             bar.set_message(change.phase.clone());
+            // The rate of one phase says nothing of the next, and what was there before it began is nobody's.
+            bar.reset_eta();
         }
-        bar.set_position(change.done);
         if change.is_end() {
             bar.abandon();
         }
