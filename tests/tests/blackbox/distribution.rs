@@ -1,14 +1,14 @@
 //! Images between a daemon and a registry, through ctr: by the Transfer service, and by ctr itself.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
 use tests::content::{stat, write};
 use tests::image::{self, Image, media};
 use tests::registry::{Tls, USER};
-use tests::{Bed, Ctr, Impl, Registry, matrix};
+use tests::{Bed, Ctr, Daemon, Impl, Registry, matrix};
 
 matrix! { storage:
     push_and_pull, push_and_pull_by_ctr_itself, passwords, content_fetch, single_objects, platforms, uncompressed,
@@ -344,23 +344,51 @@ fn converted_for_a_platform(bed: &mut Bed) {
     assert_eq!(ctr.names("images ls"), ["example.com/arm64:1"]);
 }
 
+/// A directory in which `registry.example` is served by `mirror`; the registry itself is nowhere, nor is a mirror before.
+fn mirrored_by(mirror: &Registry, dir: &Path) {
+    fs::create_dir_all(dir.join("registry.example")).unwrap();
+    let text = format!(
+        "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:1\"]\ncapabilities = [\"pull\", \"resolve\"]\n\
+         [host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
+        mirror.address()
+    );
+    fs::write(dir.join("registry.example/hosts.toml"), text).unwrap();
+}
+
 fn a_mirror_of_a_hosts_directory(bed: &mut Bed) {
     let (image, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
     ctr.ok(&format!("images push --plain-http {} {image}", registry.name("app:1")));
     let dir = bed.daemon.dir().join("hosts");
-    fs::create_dir_all(dir.join("registry.example")).unwrap();
-    // The registry itself is nowhere, nor is the first mirror.
-    let text = format!(
-        "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:1\"]\ncapabilities = [\"pull\", \"resolve\"]\n\
-         [host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
-        registry.address()
-    );
-    fs::write(dir.join("registry.example/hosts.toml"), text).unwrap();
+    mirrored_by(&registry, &dir);
     for local in ["", "--local"] {
         ctr.ok(&format!("images pull {local} --hosts-dir {} registry.example/app:1", dir.display()));
         assert_eq!(target(&ctr, "registry.example/app:1"), parts().0);
         ctr.ok("images rm --sync registry.example/app:1");
     }
+}
+
+/// The daemon's own hosts directories, of which the first is not there; nobody names them in a pull. Go's daemon reads
+/// the setting and does nothing with it.
+#[test]
+fn a_mirror_of_the_daemons_configuration() {
+    let (registry, hosts) = (Registry::open(), tempfile::tempdir().unwrap());
+    mirrored_by(&registry, &hosts.path().join("second"));
+    let settings = format!(
+        "[plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n\
+         [plugins.\"io.containerd.transfer.v1.local\"]\nconfig_path = \"{0}/first:{0}/second\"\n",
+        hosts.path().display()
+    );
+    let daemon = Daemon::configured(Impl::Ours, Impl::Ours, &settings);
+    let ctr = daemon.ctr(Impl::Ours);
+    ctr.ok(&format!("images import --local {}", image::busybox_archive().display()));
+    ctr.ok(&format!("images push --plain-http {} {BUSYBOX}", registry.name("app:1")));
+    for which in [Impl::Go, Impl::Ours] {
+        let ctr = daemon.ctr(which);
+        ctr.ok("images pull registry.example/app:1");
+        assert_eq!(target(&ctr, "registry.example/app:1"), parts().0);
+        ctr.ok("images rm --sync registry.example/app:1");
+    }
+    daemon.finish();
 }
 
 fn an_interrupted_fetch_goes_on(bed: &mut Bed) {
