@@ -234,6 +234,11 @@ impl Failure {
         self.is_caused(|cause| matches!(cause.downcast_ref(), Some(InvalidMessage(InvalidContentType))))
     }
 
+    /// Whether we do not believe the certificate of the other side.
+    fn is_mistrust(&self) -> bool {
+        self.is_caused(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+    }
+
     /// Whether nobody was there to connect to.
     pub(crate) fn is_unreachable(&self) -> bool {
         let Self::Transport(error) = self else { return false };
@@ -284,7 +289,12 @@ pub(crate) fn error(what: impl Into<String>, failure: &Failure) -> Error {
         }
         Failure::Transport(cause) => cause,
     };
-    let kind = if cause.is_timeout() { Kind::DeadlineExceeded } else { Kind::Unavailable };
+    let kind = match cause.is_timeout() {
+        true => Kind::DeadlineExceeded,
+        // Sending again would not help.
+        false if failure.is_mistrust() => Kind::Unauthenticated,
+        false => Kind::Unavailable,
+    };
     let mut text = cause.to_string();
     let mut source = cause.source();
     while let Some(inner) = source {
