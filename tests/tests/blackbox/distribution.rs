@@ -13,7 +13,8 @@ use tests::{Bed, Ctr, Daemon, Impl, Registry, matrix};
 matrix! { storage:
     push_and_pull, push_and_pull_by_ctr_itself, passwords, content_fetch, single_objects, platforms, uncompressed,
     converted_for_a_platform, exactly_the_platform, a_layer_from_its_url, pushed_without_a_tag, labels_are_replaced,
-    a_mirror_of_a_hosts_directory, what_is_not_there, an_interrupted_fetch_goes_on, layers_compressed_on_their_way_in,
+    a_mirror_of_a_hosts_directory, what_is_not_there, what_may_not_be_distributed, documents_alone,
+    layers_that_go_once_they_are_unpacked, an_interrupted_fetch_goes_on, layers_compressed_on_their_way_in,
 }
 
 /// The digests of the small image's manifest, configuration and layers.
@@ -223,31 +224,102 @@ fn exactly_the_platform(bed: &mut Bed) {
     only(0, "import");
 }
 
-/// A layer that the registry has not got, but that says where it is.
-fn a_layer_from_its_url(bed: &mut Bed) {
-    let (ctr, elsewhere) = (bed.ctr(), Registry::open());
-    let registry = Registry::start(Tls::Plain, "validation: {manifests: {urls: {allow: ['.*']}}}\n");
-    let layer = tests::layer::Layer::new().file("motd", 0o644, b"far away").finish();
-    let mut blobs = Image { name: String::new(), layers: vec![layer], config: json!({}) }.blobs();
+/// The name in [`with_a_foreign_layer`].
+const FOREIGN: &str = "example.com/foreign:1";
+
+/// A registry that believes what a manifest says of other places.
+fn open_minded() -> Registry {
+    Registry::start(Tls::Plain, "validation: {manifests: {urls: {allow: ['.*']}}}\n")
+}
+
+/// Imports an image with a layer that may not be distributed but is at `elsewhere`, and one without such scruples. Their
+/// digests.
+fn with_a_foreign_layer(bed: &Bed, elsewhere: &Registry) -> [String; 2] {
+    let layer = |text: &[u8]| tests::layer::Layer::new().file("motd", 0o644, text).finish();
+    let layers = vec![layer(b"far away"), layer(b"near")];
+    let mut blobs = Image { name: String::new(), layers, config: json!({}) }.blobs();
+    let layers = [0, 1].map(|at| image::digest(&blobs.layers[at]));
     let mut manifest: Value = serde_json::from_slice(&blobs.manifest).unwrap();
-    let layer = image::digest(&blobs.layers[0]);
     manifest["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip".into();
-    manifest["layers"][0]["urls"] = json!([format!("http://{}/v2/app/blobs/{layer}", elsewhere.address())]);
+    manifest["layers"][0]["urls"] = json!([format!("http://{}/v2/app/blobs/{}", elsewhere.address(), layers[0])]);
     blobs.manifest = manifest.to_string().into_bytes();
     let mut entry = image::descriptor(media::MANIFEST, &blobs.manifest);
-    entry["annotations"] = json!({ "io.containerd.image.name": "example.com/foreign:1" });
+    entry["annotations"] = json!({ "io.containerd.image.name": FOREIGN });
     let all = blobs.layers.iter().chain([&blobs.config, &blobs.manifest]).map(Vec::as_slice);
     let archive = bed.daemon.dir().join("foreign.tar");
     fs::write(&archive, image::oci_archive(&[entry], all)).unwrap();
-    ctr.ok(&format!("images import --local --no-unpack {}", archive.display()));
+    bed.ctr().ok(&format!("images import --local --no-unpack {}", archive.display()));
+    layers
+}
+
+/// A layer that the registry has not got, but that says where it is.
+fn a_layer_from_its_url(bed: &mut Bed) {
+    let (ctr, elsewhere, registry) = (bed.ctr(), Registry::open(), open_minded());
+    let [layer, _] = with_a_foreign_layer(bed, &elsewhere);
     ctr.ok(&format!("content push-object --plain-http {} {layer} {}", elsewhere.name("app:1"), media::GZIP));
     let remote = registry.name("foreign:1");
-    ctr.ok(&format!("images push --local --plain-http {remote} example.com/foreign:1"));
+    ctr.ok(&format!("images push --local --plain-http {remote} {FOREIGN}"));
     for command in ["images pull", "images pull --local", "content fetch"] {
         remove_all(&ctr);
         ctr.ok(&format!("{command} --plain-http {remote}"));
         assert!(ctr.names("content ls").contains(&layer), "{command}");
     }
+}
+
+fn what_may_not_be_distributed(bed: &mut Bed) {
+    let (ctr, elsewhere, registry) = (bed.ctr(), Registry::open(), open_minded());
+    let [foreign, own] = with_a_foreign_layer(bed, &elsewhere);
+    let push = |flags: &str, tag: &str| {
+        ctr.ok(&format!("images push --local {flags} --plain-http {} {FOREIGN}", registry.name(tag)));
+        (registry.has_blob(&foreign), registry.has_blob(&own))
+    };
+    assert_eq!(push("", "without:1"), (false, true));
+    assert_eq!(push("--allow-non-distributable-blobs", "with:1"), (true, true));
+    for local in ["", "--local"] {
+        for (flag, has_foreign) in [("--skip-non-distributable", false), ("", true)] {
+            let archive = crate::transfer::export(bed, &format!("{local} {flag}"), FOREIGN);
+            let has = |digest: &str| {
+                let path = format!("blobs/sha256/{}", &digest[7..]);
+                tar::Archive::new(&archive[..])
+                    .entries()
+                    .unwrap()
+                    .any(|entry| entry.unwrap().path_bytes() == path.as_bytes())
+            };
+            assert_eq!((has(&foreign), has(&own)), (has_foreign, true), "{local} {flag}");
+        }
+    }
+}
+
+fn documents_alone(bed: &mut Bed) {
+    let (ctr, registry) = (bed.ctr(), Registry::open());
+    let (archive, images) = archive_for(bed, &[("amd64", ""), ("arm64", "")]);
+    let remote = registry.name("many:1");
+    ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
+    ctr.ok(&format!("images push --plain-http {remote} {MANY}"));
+    remove_all(&ctr);
+    ctr.ok(&format!("content fetch --metadata-only --plain-http {remote}"));
+    let names = ctr.names("content ls");
+    assert_eq!(names.len(), 5, "an index, two manifests, two configurations: {names:?}");
+    for [manifest, layer] in &images {
+        assert!(names.contains(manifest) && !names.contains(layer), "{names:?}");
+    }
+}
+
+/// Layers that are unpacked need not stay packed as well.
+fn layers_that_go_once_they_are_unpacked(bed: &mut Bed) {
+    let (ctr, archive) = (bed.ctr(), image::busybox_archive().display());
+    let refused = ctr.fails(&format!("images import --local --no-unpack --discard-unpacked-layers {archive}"));
+    assert!(refused.contains("--discard-unpacked-layers") && refused.contains("--no-unpack"), "{refused}");
+    ctr.ok(&format!("images import --local --discard-unpacked-layers {archive}"));
+    ctr.ok("leases create --id collect");
+    ctr.ok("leases rm --sync collect");
+    let blobs = image::busybox(BUSYBOX).blobs();
+    let mut documents = [image::digest(&blobs.config), image::digest(&blobs.manifest)];
+    documents.sort();
+    assert_eq!(ctr.names("content ls"), documents);
+    assert_eq!(ctr.names("snapshots ls").len(), 3);
+    assert!(ctr.ok("images check").contains("incomplete (1/4)"));
+    assert_eq!(ctr.ok(&format!("run --rm {BUSYBOX} after cat /etc/motd")), "last\n");
 }
 
 fn pushed_without_a_tag(bed: &mut Bed) {

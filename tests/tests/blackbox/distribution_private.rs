@@ -10,7 +10,7 @@ use tests::registry::{Known, Tls, USER, passwords};
 use tests::tokens::REFRESH;
 use tests::{Bed, Ctr, Impl, Registry, Tokens, matrix};
 
-matrix! { storage: private_authority, client_certificates_and_passwords, tokens }
+matrix! { storage: private_authority, client_certificates_and_passwords, certificates_on_the_command_line, tokens }
 
 /// The digest that an image's name points to.
 fn target(ctr: &Ctr, name: &str) -> String {
@@ -73,6 +73,37 @@ fn client_certificates_and_passwords(bed: &mut Bed) {
     exchange(bed, &registry, &format!("--hosts-dir {} {user}", known.display()));
     is_kept_out(bed, &registry, &format!("--hosts-dir {} {user}", unknown.display()));
     is_kept_out(bed, &registry, &format!("--hosts-dir {}", known.display()));
+}
+
+/// What ctr is told of TLS holds for hosts whose files say nothing of it. Go's ctr wants --local beside such flags; to ours
+/// they say as much.
+fn certificates_on_the_command_line(bed: &mut Bed) {
+    let (image, ctr) = (bed.import(), bed.ctr());
+    let (private, mutual) = (Registry::start(Tls::Private, ""), Registry::start(Tls::Mutual, ""));
+    let certs = mutual.certificates().display().to_string();
+    let authority = |registry: &Registry| format!("--tlscacert {}/ca.crt", registry.certificates().display());
+    let client = format!("--tlscert {certs}/client.cert --tlskey {certs}/client.key");
+    let ways = if bed.row.ctr == Impl::Ours { &["", "--local"][..] } else { &["--local"] };
+    for local in ways {
+        for (registry, flags, enters) in [
+            (&private, "-k".to_owned(), true),
+            (&private, "--skip-verify".to_owned(), true),
+            (&private, authority(&private), true),
+            (&private, authority(&mutual), false),
+            (&mutual, format!("{} {client}", authority(&mutual)), true),
+            (&mutual, format!("-k {client}"), true),
+            (&mutual, "-k".to_owned(), false),
+        ] {
+            let hosts = registry.hosts_dir(Known::Address).display().to_string();
+            let flags = format!("{local} --hosts-dir {hosts} {flags}");
+            let remote = registry.name("app:1");
+            for line in [format!("images push {flags} {remote} {image}"), format!("images pull {flags} {remote}")] {
+                let out = ctr.run(&line);
+                assert_eq!(out.code == 0, enters, "{line}: {out:?}");
+            }
+        }
+    }
+    assert_eq!(target(&ctr, &mutual.name("app:1")), image::digest(&image::busybox(BUSYBOX).blobs().manifest));
 }
 
 fn tokens(bed: &mut Bed) {
