@@ -3,19 +3,24 @@
 
 mod support;
 
-use distribution::{Anonymous, Limits, Repository, Rests};
-use model::Kind;
+use distribution::{Anonymous, Blob, Limits, Repository, Rests};
+use model::{Algorithm, Digest, Kind};
+use sha2::{Digest as _, Sha256};
 use std::{
     io::Read as _,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
-use support::{Server, hosts_toml, limits, reply, repository, repository_as};
+use support::{Pace, Server, hosts_toml, limits, reply, reply_claiming, repository, repository_as, serve};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const HOUR: Duration = Duration::from_secs(3600);
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_hash(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
+}
 
 fn served(_: &str, _: usize) -> Vec<u8> {
     reply("200 OK", &[("content-type", MANIFEST)], b"{}")
@@ -126,8 +131,7 @@ async fn a_server_of_tokens_is_waited_for_as_it_asks() {
     let config = tempfile::tempdir().unwrap();
     let here = mirrored(config.path(), &mirror.address, &registry.address);
     for _ in 0..2 {
-        here.manifest("v1").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        without_waiting(here.manifest("v1")).await.unwrap();
     }
     assert_eq!((tokens.count(), mirror.count(), registry.count()), (1, 1, 2));
 }
@@ -151,4 +155,68 @@ async fn only_a_host_that_answers_without_tls_is_spoken_to_without() {
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");
     let seen = first_bytes.lock().unwrap().clone();
     assert!(!seen.is_empty() && seen.iter().all(|byte| *byte == 0x16), "handshakes alone: {seen:?}");
+}
+
+/// The registry r.example, which is at `address` without TLS, with more said of it in `text`.
+fn plain(dir: &std::path::Path, address: &str, text: &str, limits: Limits) -> Repository {
+    let hosts = hosts_toml(dir, "r.example", &format!("server = \"http://{address}\"\n{text}"));
+    Repository::open("r.example", "app", &hosts, &(Arc::new(Anonymous) as _), limits).unwrap()
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_asked_for_from_where_it_stopped() {
+    const SIZE: usize = 100_000;
+    const PROGRESS: Duration = Duration::from_secs(4);
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+    let served = bytes.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    thread::spawn(move || {
+        let (first, _) = listener.accept().unwrap();
+        serve(first.try_clone().unwrap(), &seen, Pace::default(), &|_, _| {
+            reply_claiming("200 OK", &[], &served[..SIZE / 2], SIZE)
+        });
+        for stream in listener.incoming().map_while(Result::ok) {
+            serve(stream, &seen, Pace::default(), &|_, _| {
+                reply("206 Partial Content", &[("content-range", "bytes 50000-99999/100000")], &served[SIZE / 2..])
+            });
+        }
+        drop(first); // which kept the first connection open
+    });
+    let config = tempfile::tempdir().unwrap();
+    let here = plain(config.path(), &address, "", Limits { progress: PROGRESS, ..limits() });
+    let start = Instant::now();
+    let mut body = here.blob(Blob::whole(digest(&bytes), SIZE as u64)).await.unwrap();
+    let mut found = Vec::new();
+    while let Some(chunk) = without_waiting(body.chunk()).await.unwrap() {
+        found.extend_from_slice(&chunk);
+    }
+    assert!(found == bytes);
+    assert!(start.elapsed() >= PROGRESS, "not before its time: {:?}", start.elapsed());
+    let asked = heads.lock().unwrap()[1].to_ascii_lowercase();
+    assert!(asked.contains("range: bytes=50000-\r\n"), "{asked}");
+}
+
+/// `Limits` would wait half a minute for a connection.
+#[tokio::test]
+async fn a_connection_may_take_as_long_as_the_host_is_configured_to() {
+    // What nobody accepts fills the queue of connections; then the kernel answers no more.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
+        queue.push(stream);
+    }
+    let config = tempfile::tempdir().unwrap();
+    let text = "dial_timeout = \"500ms\"";
+    let here = plain(config.path(), &address.to_string(), text, Limits { retries: 0, ..Limits::default() });
+    let start = Instant::now();
+    let error = here.manifest("v1").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::DeadlineExceeded, "{error}");
+    let took = start.elapsed();
+    assert!((Duration::from_millis(500)..Duration::from_secs(15)).contains(&took), "{took:?}");
 }
