@@ -10,6 +10,7 @@
 mod bad_content;
 mod bad_images;
 mod bad_layers;
+mod bad_registries;
 mod bad_requests;
 mod bad_starts;
 mod bad_transfers;
