@@ -8,7 +8,7 @@ use tests::bed::BUSYBOX;
 use tests::content::{stat, write};
 use tests::image::{self, Image, media};
 use tests::registry::{Tls, USER};
-use tests::{Bed, Ctr, Daemon, Impl, Registry, matrix};
+use tests::{Bed, Ctr, Daemon, Impl, Proxy, Registry, matrix};
 
 matrix! { storage:
     push_and_pull, push_and_pull_by_ctr_itself, passwords, content_fetch, single_objects, platforms, uncompressed,
@@ -461,6 +461,40 @@ fn a_mirror_of_the_daemons_configuration() {
         ctr.ok("images rm --sync registry.example/app:1");
     }
     daemon.finish();
+}
+
+/// Another containerd as a remote snapshotter, which has the image's layers already: they are not fetched.
+#[test]
+fn layers_that_a_remote_snapshotter_has() {
+    let (remote, registry) = (Daemon::start(Impl::Go, Impl::Go), Registry::open());
+    // In the place of our own.
+    let settings = format!(
+        "[plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n\
+         [proxy_plugins.overlayfs]\ntype = \"snapshot\"\naddress = \"{}\"\n",
+        remote.socket().display()
+    );
+    let daemon = Daemon::configured(Impl::Ours, Impl::Ours, &settings);
+    // Real ones know no namespaces; this one has what it offers in that of calls that name none.
+    let there = remote.ctr(Impl::Go).in_namespace("default");
+    there.ok(&format!("images import --local {}", image::busybox_archive().display()));
+    there.ok(&format!("images push --plain-http {} {BUSYBOX}", registry.name("app:1")));
+    for chain_id in there.names("snapshots ls") {
+        there.ok(&format!("snapshots label {chain_id} containerd.io/snapshot.ref={chain_id}"));
+    }
+    let (proxy, blobs) = (Proxy::before(&registry), image::busybox(BUSYBOX).blobs());
+    let (ctr, name) = (daemon.ctr(Impl::Ours).in_namespace("default"), proxy.name("app:1"));
+    ctr.ok(&format!("images pull --plain-http {name}"));
+    let times = |blob: &Vec<u8>| proxy.gets(&image::digest(blob)).len();
+    assert_eq!((times(&blobs.config), blobs.layers.iter().map(times).sum()), (1, 0));
+    let target = daemon.dir().join("mounted");
+    fs::create_dir(&target).unwrap();
+    ctr.ok(&format!("images mount {name} {}", target.display()));
+    assert_eq!(fs::read_to_string(target.join("etc/motd")).unwrap(), "last\n");
+    ctr.ok(&format!("images unmount --rm {}", target.display()));
+    ctr.ok(&format!("images rm --sync {name}"));
+    daemon.finish();
+    there.ok(&format!("images rm --sync {BUSYBOX}"));
+    remote.finish();
 }
 
 fn an_interrupted_fetch_goes_on(bed: &mut Bed) {
