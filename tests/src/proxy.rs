@@ -142,7 +142,8 @@ impl Proxy {
         assert!(!waited.timed_out(), "waited {PATIENCE:?}, and there came no more than {state:?}");
     }
 
-    /// How many clients hung up while bytes of theirs were held back.
+    /// How many clients hung up while bytes for them were held back. That one hung up whose own are held back does not
+    /// show: its end comes behind what it has sent.
     #[must_use]
     pub fn given_up(&self) -> usize {
         self.way.state().given_up

@@ -125,6 +125,8 @@ fn base(host: &Host, limits: &Limits, observed: &Observed) -> ClientBuilder {
         .proxy(Proxy::custom(move |url| proxies.of(url)))
         .dns_resolver(Names(observed.clone()))
         .connect_timeout(host.dial_timeout.unwrap_or(limits.connect))
+        // It would count against who takes no bytes for half a minute. How long that may go on, we watch ourselves.
+        .tcp_user_timeout(None)
         .pool_max_idle_per_host(8)
         .http2_adaptive_window(true)
         .tls_danger_accept_invalid_certs(host.tls.skip_verify)

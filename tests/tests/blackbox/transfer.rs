@@ -1,18 +1,17 @@
 //! Archives in and out by the daemon itself: ctr as it is used without `--local`, on either daemon.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::{fs, thread};
 
 use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
 use tests::image::{self, Blobs, descriptor, media};
-use tests::layer::gzip;
+use tests::layer::{Layer, gzip};
+use tests::leaks::entries;
 use tests::registry::{Registry, USER};
-use tests::{Bed, Ctr, Impl, PATIENCE, eventually, matrix};
+use tests::{Bed, Ctr, Impl, Proxy, eventually, matrix};
 
 matrix! { storage:
     import_unpacks, compressed_archive_from_stdin, names, platforms, export_and_import_again, export_by_platform,
@@ -20,7 +19,7 @@ matrix! { storage:
 }
 matrix! { wire:
     docker_archive, compressed_layers, tags_need_a_base, without_unpacking, no_such_snapshotter, other_tools,
-    bad_archives, a_client_that_is_killed, a_pull_whose_client_is_killed, http_is_dumped,
+    bad_archives, a_client_that_is_killed, a_pull_whose_client_is_killed, a_push_whose_client_is_killed, http_is_dumped,
 }
 
 fn write(bed: &Bed, name: &str, bytes: &[u8]) -> PathBuf {
@@ -342,12 +341,7 @@ fn bad_archives(bed: &mut Bed) {
 fn a_client_that_is_killed(bed: &mut Bed) {
     let ctr = bed.ctr();
     let whole = image::busybox(BUSYBOX).oci_archive();
-    // Not by way of timeout(1), which would survive.
-    let command = ctr.command("images import -");
-    let arguments: Vec<_> = command.get_args().skip(3).collect();
-    let mut client = Command::new(arguments[0]);
-    client.args(&arguments[1..]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = client.spawn().unwrap();
+    let mut child = mortal(&ctr, "images import -").stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&whole[..whole.len() / 2]).unwrap();
     eventually("a blob on its way", || !ctr.names("content active").is_empty());
@@ -364,31 +358,6 @@ fn a_client_that_is_killed(bed: &mut Bed) {
     assert_eq!(ctr.names("images ls"), [BUSYBOX]);
 }
 
-/// A way to `registry` that stalls after `answers` bytes of its answers, once; says when a connection was given up.
-fn stalling(registry: &Registry, answers: usize) -> (String, mpsc::Receiver<()>) {
-    let (listener, upstream) = (TcpListener::bind("127.0.0.1:0").unwrap(), registry.address().to_owned());
-    let address = listener.local_addr().unwrap().to_string();
-    let (given_up, seen) = mpsc::channel();
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let (client, upstream) = (client.unwrap(), TcpStream::connect(&upstream).unwrap());
-            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-            let given_up = given_up.clone();
-            thread::spawn(move || {
-                // Ends when the daemon closes its end.
-                let _ = io::copy(&mut from, &mut to);
-                let _ = given_up.send(());
-            });
-            thread::spawn(move || {
-                let _ = io::copy(&mut (&upstream).take(answers as u64), &mut &client);
-                // Neither more bytes nor an end.
-                thread::park();
-            });
-        }
-    });
-    (address, seen)
-}
-
 fn a_pull_whose_client_is_killed(bed: &mut Bed) {
     let (name, ctr, registry) = (bed.import(), bed.ctr(), Registry::open());
     let remote = registry.name("kill/me:1");
@@ -396,19 +365,16 @@ fn a_pull_whose_client_is_killed(bed: &mut Bed) {
     ctr.ok(&format!("images rm --sync {name}"));
     // Or they would be taken from there.
     let blobs = bed.daemon.root().join("io.containerd.content.v1.content/blobs/sha256");
-    eventually("the blobs to be deleted", || tests::leaks::entries(&blobs).is_empty());
-    let other = ctr.in_namespace("other");
-    let (address, given_up) = stalling(&registry, 100_000);
-    let command = other.command(&format!("images pull --plain-http {address}/kill/me:1"));
-    let arguments: Vec<_> = command.get_args().skip(3).collect();
-    let mut client = Command::new(arguments[0]);
-    let mut child = client.args(&arguments[1..]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the blobs to be deleted", || entries(&blobs).is_empty());
+    let (other, proxy) = (ctr.in_namespace("other"), Proxy::before(&registry));
+    proxy.allow(STALL);
+    let mut child = mortal(&other, &format!("images pull --plain-http {}", proxy.name("kill/me:1"))).spawn().unwrap();
+    proxy.wait_for_held(1);
     eventually("a layer on its way", || other.ok("content active").contains("layer-sha256:"));
-    // Connections that were of no more use.
-    while given_up.try_recv().is_ok() {}
+    let before = proxy.given_up();
     child.kill().unwrap();
     child.wait().unwrap();
-    given_up.recv_timeout(PATIENCE).expect("the daemon hangs up");
+    eventually("the daemon to hang up", || proxy.given_up() > before);
     assert!(other.names("images ls").is_empty());
     if bed.row.daemon == Impl::Ours {
         eventually("half a layer to go", || other.names("snapshots ls").is_empty());
@@ -417,6 +383,61 @@ fn a_pull_whose_client_is_killed(bed: &mut Bed) {
     other.ok(&format!("images pull --plain-http {remote}"));
     assert!(other.ok("images check").contains("complete (4/4)"));
     assert!(other.names("content active").is_empty());
+    was_cancelled(bed);
+}
+
+fn a_push_whose_client_is_killed(bed: &mut Bed) {
+    let (ctr, registry) = (bed.ctr(), Registry::open());
+    let mut image = image::busybox(BUSYBOX);
+    for seed in 0..UPLOADS as u64 {
+        let noise = crate::crash::noise(seed, 1 << 20);
+        image.layers.push(Layer::new().file(&format!("noise{seed}"), 0o644, &noise).finish());
+    }
+    let archive = write(bed, "image.tar", &image.oci_archive());
+    ctr.ok(&format!("images import --local --no-unpack {}", archive.display()));
+    let proxy = Proxy::before(&registry);
+    proxy.allow(STALL);
+    let push = format!("images push --plain-http {} {BUSYBOX}", proxy.name("kill/me:1"));
+    let before = sockets(bed);
+    let mut child = mortal(&ctr, &push).spawn().unwrap();
+    proxy.wait_for_held(UPLOADS);
+    assert!(sockets(bed) > before);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("the daemon to hang up", || sockets(bed) <= before);
+    // Others have their turns.
+    ctr.ok(&format!("images push --plain-http {} {BUSYBOX}", registry.name("kill/me:1")));
+    let blobs = image.blobs();
+    assert!(blobs.layers.iter().chain([&blobs.config]).all(|blob| registry.has_blob(&image::digest(blob))));
+    was_cancelled(bed);
+}
+
+/// Bytes of bodies after which a registry stalls: less than the largest layer has.
+const STALL: u64 = 100_000;
+/// Layers that are uploaded at a time.
+const UPLOADS: usize = 3;
+
+/// A ctr that dies at once when it is killed: [`Ctr::command`]'s is a child of timeout(1), and survives that.
+fn mortal(ctr: &Ctr, line: &str) -> Command {
+    let command = ctr.command(line);
+    let mut words = command.get_args().skip(3);
+    let mut mortal = Command::new(words.next().unwrap());
+    mortal.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    mortal
+}
+
+/// How many sockets the daemon has.
+fn sockets(bed: &Bed) -> usize {
+    let files = entries(&PathBuf::from(format!("/proc/{}/fd", bed.daemon.pid())));
+    let is_socket =
+        |file: &PathBuf| fs::read_link(file).is_ok_and(|name| name.display().to_string().starts_with("socket:"));
+    files.iter().filter(|file| is_socket(file)).count()
+}
+
+/// The daemon hung up because its client did, and not because the registry did nothing for long.
+fn was_cancelled(bed: &Bed) {
+    let log = bed.daemon.log();
+    assert!(!log.contains("asking for the rest") && !log.contains("an upload broke"), "{log}");
 }
 
 fn http_is_dumped(bed: &mut Bed) {

@@ -195,6 +195,8 @@ async fn a_stopped_pull_leaves_only_what_can_be_resumed() {
     let (pulling, reference) = (Arc::clone(&bed), fake.reference("v1"));
     let pull = tokio::spawn(async move { pulling.pull(&reference, "overlayfs").await });
     assert!(eventually(|| fake.gets(&stalled.digest()) == 2));
+    let whole = image.layers[0].digest();
+    assert!(eventually(|| bed.store.blob_info(&bed.scope, &whole).is_ok()));
     pull.abort();
     assert!(pull.await.unwrap_err().is_cancelled());
     let all = model::Filter::parse::<&str>(&[]).unwrap();
@@ -202,8 +204,9 @@ async fn a_stopped_pull_leaves_only_what_can_be_resumed() {
     assert!(eventually(|| bed.snapshots("overlayfs").iter().all(|name| !name.starts_with("extract"))));
     bed.store.collect_garbage().unwrap();
     assert!(bed.snapshots("overlayfs").is_empty());
-    let left = bed.ingests();
-    assert!(left.contains(&format!("layer-{}", stalled.digest())), "{left:?}");
+    assert!(bed.store.list_images(&bed.scope, &all).unwrap().is_empty());
+    assert!(bed.store.list_blobs(&bed.scope, &all).unwrap().is_empty(), "what had come whole is held by nobody");
+    assert_eq!(bed.ingests(), [format!("layer-{}", stalled.digest())]);
     gate.open();
     bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();
 }
