@@ -4,19 +4,19 @@ use crate::{
     hosts::Host,
     observer::{Names, Observed},
     proxy::Proxies,
+    tls,
 };
 use bytes::{Bytes, BytesMut};
 use model::{Error, Kind, Result};
 use reqwest::{
-    Certificate, ClientBuilder, Identity, Method, Proxy, RequestBuilder, StatusCode, Url,
+    Method, Proxy, RequestBuilder, StatusCode, Url,
     header::{HeaderMap, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
 use std::{
     error::Error as StdError,
-    fmt, fs, io,
+    fmt, io,
     ops::Deref,
-    path::Path,
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -77,49 +77,8 @@ pub fn install_crypto() {
 /// A client for `host`. Redirects are not followed by it: [`crate::registry`] does, and keeps credentials home.
 pub(crate) fn client(host: &Host, limits: &Limits, observed: &Observed) -> Result<Client> {
     install_crypto();
-    let (mut authorities, mut identity) = (Vec::new(), None);
-    for path in &host.tls.authorities {
-        let bad = |error| Error::invalid_argument(format!("load CA certificate {}", path.display())).caused_by(error);
-        authorities.extend(Certificate::from_pem_bundle(&read(path)?).map_err(bad)?);
-    }
-    if let [(certificate, key), rest @ ..] = host.tls.client.as_slice() {
-        if !rest.is_empty() {
-            tracing::warn!(host = %host, "only the first client certificate is used");
-        }
-        let mut pem = read(certificate)?;
-        if let Some(key) = key {
-            pem.extend_from_slice(b"\n");
-            pem.extend(read(key)?);
-        }
-        identity = Some(Identity::from_pem(&pem).map_err(|error| {
-            Error::invalid_argument(format!("load client certificate {}", certificate.display())).caused_by(error)
-        })?);
-    }
-    let build = |exclusive: bool| {
-        let mut builder = base(host, limits, observed);
-        builder = match exclusive {
-            true => builder.tls_certs_only(authorities.clone()),
-            false => builder.tls_certs_merge(authorities.clone()),
-        };
-        if let Some(identity) = &identity {
-            builder = builder.identity(identity.clone());
-        }
-        builder.build()
-    };
-    let inner = build(host.tls.exclusive)
-        .or_else(|error| {
-            // A system without authorities: plain HTTP needs none, and over TLS nobody is trusted.
-            tracing::debug!(%host, ?error, "trying without the system's authorities");
-            build(true)
-        })
-        .map_err(|error| Error::invalid_argument(format!("set up a client for {host}")).caused_by(error))?;
-    Ok(Client { inner, progress: limits.progress })
-}
-
-/// All but whom it trusts and who we are.
-fn base(host: &Host, limits: &Limits, observed: &Observed) -> ClientBuilder {
     let proxies = Proxies::of_environment();
-    reqwest::Client::builder()
+    let inner = reqwest::Client::builder()
         .user_agent(concat!("containerd/2.1.0+containerd-rs-", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         .proxy(Proxy::custom(move |url| proxies.of(url)))
@@ -129,11 +88,10 @@ fn base(host: &Host, limits: &Limits, observed: &Observed) -> ClientBuilder {
         .tcp_user_timeout(None)
         .pool_max_idle_per_host(8)
         .http2_adaptive_window(true)
-        .tls_danger_accept_invalid_certs(host.tls.skip_verify)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| Error::io(format!("read {}", path.display()), error))
+        .tls_backend_preconfigured(tls::config(&host.tls)?)
+        .build()
+        .map_err(|error| Error::invalid_argument(format!("set up a client for {host}")).caused_by(error))?;
+    Ok(Client { inner, progress: limits.progress })
 }
 
 /// The connections to a host.

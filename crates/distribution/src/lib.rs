@@ -11,6 +11,7 @@ mod observer;
 mod proxy;
 mod reference;
 mod registry;
+mod tls;
 
 pub use auth::{Anonymous, Answer, Credential, Credentials, DockerConfig, Fixed};
 pub use hosts::{Capabilities, Host, Hosts, Tls};

@@ -8,7 +8,7 @@ use distribution::{Blob, Credential, Fixed, Hosts, Mounted, Repository};
 use model::{Algorithm, Digest, Kind};
 use sha2::{Digest as _, Sha256};
 use std::{fs, sync::Arc};
-use support::{Registry, certificates, hosts_toml, repository, repository_as};
+use support::{Registry, certificates, certificates_by, hosts_toml, repository, repository_as};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -145,6 +145,38 @@ async fn tls_with_a_private_authority_and_a_client_certificate() {
     let hosts = Hosts { dirs: vec![config.path().join("docker")], ..Hosts::default() };
     let here = repository_as(&address, "app", &hosts, Arc::new(distribution::Anonymous));
     assert!(here.resolve("v1").await.is_ok());
+}
+
+#[tokio::test]
+async fn of_several_certificates_the_one_is_shown_whose_authority_the_registry_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display().to_string();
+    for authority in ["one", "two"] {
+        fs::create_dir(dir.path().join(authority)).unwrap();
+        certificates_by(&dir.path().join(authority), authority);
+    }
+    let tls = format!("certificate: {at}/one/server.pem, key: {at}/one/server.key, clientcas: [{at}/two/ca.pem]");
+    let registry = Registry::start_in(dir, &format!("  tls: {{{tls}}}"), "");
+    let config = tempfile::tempdir().unwrap();
+    for (names, works) in
+        [(["one", "two"].as_slice(), true), (&["two", "one"], true), (&["one"], false), (&["one", "one"], false)]
+    {
+        let pairs: Vec<_> =
+            names.iter().map(|name| format!("[\"{at}/{name}/client.pem\", \"{at}/{name}/client.key\"]")).collect();
+        let text = format!("ca = \"{at}/one/ca.pem\"\nclient = [{}]", pairs.join(", "));
+        let text = format!("server = \"https://{}\"\n{text}", registry.address);
+        let hosts = hosts_toml(config.path(), "r.example", &text);
+        let here = repository_as("r.example", "app", &hosts, Arc::new(distribution::Anonymous));
+        let asked = here.resolve("v1").await.unwrap_err();
+        assert_eq!(asked.kind() == Kind::NotFound, works, "{names:?}: {asked}");
+    }
+    // A key of another certificate is noticed before anybody is asked.
+    let text = format!("client = [[\"{at}/one/server.pem\", \"{at}/two/server.key\"]]");
+    let hosts = hosts_toml(config.path(), "r.example", &text);
+    let credentials: Arc<dyn distribution::Credentials> = Arc::new(distribution::Anonymous);
+    let refused = Repository::open("r.example", "app", &hosts, &credentials, support::limits()).unwrap_err();
+    assert_eq!(refused.kind(), Kind::InvalidArgument);
+    assert!(refused.to_string().contains("one/server.pem"), "{refused}");
 }
 
 #[tokio::test]

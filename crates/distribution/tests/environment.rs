@@ -13,7 +13,7 @@ mod support;
 
 use distribution::{Anonymous, Hosts, Limits, Repository, Tls};
 use std::{
-    env,
+    env, fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
@@ -48,9 +48,13 @@ fn is_inside(test: &str, ask: &str, environment: &[(&str, &str)]) -> bool {
 
 /// Whether the registry `address` can be asked.
 async fn answers(address: &str, scheme: &str, default_tls: Tls) -> bool {
+    answers_by(address, &Hosts { default_scheme: Some(scheme.into()), default_tls, ..Hosts::default() }).await
+}
+
+/// The same, as `hosts` are configured.
+async fn answers_by(address: &str, hosts: &Hosts) -> bool {
     let limits = Limits { retries: 0, ..limits() };
-    let hosts = Hosts { default_scheme: Some(scheme.into()), default_tls, ..Hosts::default() };
-    let here = Repository::open(address, "app", &hosts, &(Arc::new(Anonymous) as _), limits).unwrap();
+    let here = Repository::open(address, "app", hosts, &(Arc::new(Anonymous) as _), limits).unwrap();
     match here.manifest("v1").await {
         Err(error) if !error.is_not_found() => {
             println!("{address}: {error}");
@@ -155,5 +159,40 @@ async fn authorities_are_trusted_beside_the_systems_or_in_their_place() {
     ] {
         let tls = Tls { authorities: vec![Path::new(at).join(file)], exclusive, ..Tls::default() };
         assert_eq!(answers(address, "https", tls).await, trusted, "{file} {exclusive}");
+    }
+}
+
+/// 0.0.0.0 is this machine, but not known as such: who is there has to prove itself as anywhere else.
+#[tokio::test]
+async fn a_registry_elsewhere_is_trusted_by_dockers_files_or_without_a_look() {
+    let ask = env::var(ASK).unwrap_or_default();
+    let Some((address, at)) = ask.split_once(' ') else {
+        let dir = tempfile::tempdir().unwrap();
+        certificates(dir.path());
+        let at = dir.path().display().to_string();
+        let tls = format!("  tls: {{certificate: {at}/server.pem, key: {at}/server.key}}");
+        let registry = Registry::start_in(dir, &tls, "");
+        let ask = format!("{} {at}", registry.address.replace("127.0.0.1", "0.0.0.0"));
+        is_inside("a_registry_elsewhere_is_trusted_by_dockers_files_or_without_a_look", &ask, &[]);
+        return;
+    };
+    let unchecked = || Tls { skip_verify: true, ..Tls::default() };
+    assert!(!answers_by(address, &Hosts::default()).await, "nobody knows it");
+    assert!(answers_by(address, &Hosts { default_tls: unchecked(), ..Hosts::default() }).await);
+    let dirs = Path::new(at).join("hosts");
+    let folder = dirs.join(address);
+    fs::create_dir_all(&folder).unwrap();
+    let hosts = |default_tls| Hosts { dirs: vec![dirs.clone()], default_tls, ..Hosts::default() };
+    assert!(!answers_by(address, &hosts(Tls::default())).await, "nothing is configured");
+    fs::copy(Path::new(at).join("ca.pem"), folder.join("ca.crt")).unwrap();
+    assert!(answers_by(address, &hosts(Tls::default())).await, "by docker's files");
+    for (text, default_tls, trusted) in [
+        ("skip_verify = true", Tls::default(), true),
+        ("skip_verify = false", Tls::default(), false),
+        ("skip_verify = false", unchecked(), false),
+        ("capabilities = [\"pull\"]", unchecked(), true),
+    ] {
+        fs::write(folder.join("hosts.toml"), text).unwrap();
+        assert_eq!(answers_by(address, &hosts(default_tls)).await, trusted, "{text}");
     }
 }

@@ -73,16 +73,22 @@ impl Drop for Registry {
     }
 }
 
-/// A certificate authority, and a certificate of 127.0.0.1 and one of a client signed by it.
+/// A certificate authority, and a certificate of this machine and one of a client signed by it.
 pub fn certificates(dir: &Path) {
+    certificates_by(dir, "ca");
+}
+
+/// The same with the name of the authority. The client's has what `openssl` gives those who ask for nothing: version 1.
+pub fn certificates_by(dir: &Path, authority: &str) {
     let script = r#"
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$0 -keyout ca.key -out ca.pem
+        printf 'subjectAltName=IP:127.0.0.1,IP:0.0.0.0\n' > server.ext
         for name in server client; do
             openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
-            printf 'subjectAltName=IP:127.0.0.1\n' > ext
-            openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $name.pem
+            extensions=$([ ! -f $name.ext ] || echo -extfile $name.ext)
+            openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 $extensions -out $name.pem
         done"#;
-    let output = Command::new("sh").args(["-ec", script]).current_dir(dir).output().unwrap();
+    let output = Command::new("sh").args(["-ec", script, authority]).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
