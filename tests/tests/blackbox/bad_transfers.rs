@@ -169,8 +169,9 @@ fn told(api: &Api, mut asked: TransferRequest) -> BTreeMap<String, String> {
     told.into_iter().map(|(name, events)| (name, events.join(", "))).collect()
 }
 
-fn assert_told<const N: usize>(told: BTreeMap<String, String>, expected: [(&str, &str); N]) {
-    assert_eq!(told, expected.map(|(name, events)| (name.to_owned(), events.to_owned())).into());
+fn assert_told<const N: usize>(api: &Api, asked: TransferRequest, expected: [(&str, &str); N]) {
+    let expected = expected.map(|(name, events)| (name.to_owned(), events.to_owned()));
+    assert_eq!(told(api, asked), BTreeMap::from(expected));
 }
 
 fn an_export_is_told_of(bed: &mut Bed) {
@@ -187,8 +188,7 @@ fn an_export_is_told_of(bed: &mut Bed) {
         }
         bytes
     });
-    let told = told(&api, request(&store(name), &export));
-    assert_told(told, [("", "Exporting, Completed export")]);
+    assert_told(&api, request(&store(name), &export), [("", "Exporting, Completed export")]);
     if bed.row.daemon == Impl::Ours {
         // Go's daemon does not end the stream.
         let bytes = api.block_on(async { tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap() });
@@ -209,7 +209,8 @@ fn pulls_and_pushes_are_told_of(bed: &mut Bed) {
     ctr.ok(&format!("images import --local --no-unpack {}", archive.display()));
 
     assert_told(
-        told(&api, request(&store(BUSYBOX), &at)),
+        &api,
+        request(&store(BUSYBOX), &at),
         [
             ("", &format!("Pushing to {registry}, Completed push to {registry}")),
             (BUSYBOX, "pushing content, pushed content"),
@@ -220,7 +221,8 @@ fn pulls_and_pushes_are_told_of(bed: &mut Bed) {
     );
     let pulled = format!("Resolving from {registry}, Pulling from {registry}, Completed pull from {registry}");
     assert_told(
-        told(&api, request(&at, &store(&reference))),
+        &api,
+        request(&at, &store(&reference)),
         [
             ("", &pulled),
             (&reference, "fetching image content, saved"),
@@ -231,7 +233,8 @@ fn pulls_and_pushes_are_told_of(bed: &mut Bed) {
     );
     ctr.ok(&format!("images rm --sync {BUSYBOX} {reference}"));
     assert_told(
-        told(&api, request(&at, &store(&reference))),
+        &api,
+        request(&at, &store(&reference)),
         [
             ("", &pulled),
             (&reference, "fetching image content, saved"),
