@@ -139,7 +139,9 @@ impl Proxy {
     fn wait_until(&self, condition: impl Fn(&State) -> bool) {
         let waited = self.way.changed.wait_timeout_while(self.way.state(), PATIENCE, |state| !condition(state));
         let (state, waited) = waited.expect("nobody panics with it");
-        assert!(!waited.timed_out(), "waited {PATIENCE:?}, and there came no more than {state:?}");
+        let came = format!("{state:?}");
+        drop(state);
+        assert!(!waited.timed_out(), "waited {PATIENCE:?}, and there came no more than {came}");
     }
 
     /// How many clients hung up while bytes for them were held back. That one hung up whose own are held back does not

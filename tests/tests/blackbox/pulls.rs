@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::bed::BUSYBOX;
+use tests::ctr::output;
 use tests::image::{Image, busybox, descriptor, digest, media};
 use tests::layer::Layer;
 use tests::leaks::entries;
 use tests::proxy::Asked;
-use tests::{Ctr, Daemon, Impl, Proxy, Registry, image, memory};
+use tests::{Bed, Ctr, Daemon, Impl, Proxy, Registry, image, memory, rows};
 
 /// What is recorded after a pull: digests with their labels, snapshots with their parents.
 #[test]
@@ -129,6 +130,51 @@ fn memory_is_bounded_whatever_the_layers_have() {
     daemon.finish();
 }
 
+rows!(images_that_share_layers: ours(Ours Ours Go) our_ctr(Ours Ours Ours));
+
+/// Ten images pulled at once, that have five of their six layers in common: each layer comes once.
+fn images_that_share_layers(bed: &mut Bed) {
+    let (registry, ctr) = (Registry::open(), bed.ctr());
+    let layer = |seed, len| Layer::new().file(&format!("noise{seed}"), 0o644, &crate::crash::noise(seed, len)).finish();
+    let mut base = busybox("example.com/test/many:1");
+    base.layers.extend([layer(100, 2 << 20), layer(101, 1 << 20)]);
+    let images: Vec<Image> = (0..10)
+        .map(|own| {
+            let mut image = base.clone();
+            image.layers.push(layer(own, 300_000));
+            image
+        })
+        .collect();
+    for (tag, image) in images.iter().enumerate() {
+        push(&bed.daemon, image, &registry.name(&format!("team/many:{tag}")));
+    }
+    let proxy = Proxy::before(&registry);
+    proxy.allow(0);
+    let pull = |tag: usize| format!("images pull --plain-http {}", proxy.name(&format!("team/many:{tag}")));
+    let pulls: Vec<_> = (0..images.len()).map(|tag| ctr.command(&pull(tag)).spawn().unwrap()).collect();
+    // Each waits for its manifest.
+    proxy.wait_for_held(images.len());
+    proxy.allow(u64::MAX);
+    for pull in pulls {
+        let done = output(pull, b"");
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+
+    let listed = ctr.ok("images ls");
+    for (tag, image) in images.iter().enumerate() {
+        let (name, blobs) = (proxy.name(&format!("team/many:{tag}")), image.blobs());
+        let row = listed.lines().find(|row| row.starts_with(&format!("{name} "))).unwrap();
+        assert!(row.contains(&digest(&blobs.manifest)), "{row}");
+        let check = ctr.ok(&format!("images check name=={name}"));
+        assert!(check.contains("complete (7/7)") && check.trim_end().ends_with("true"), "{check}");
+        for blob in blobs.layers.iter().chain([&blobs.config]) {
+            assert_eq!(proxy.gets(&digest(blob)), [0], "{} of {name} is asked for once", digest(blob));
+        }
+    }
+    assert_eq!(ctr.names("snapshots ls").len(), base.layers.len() + images.len());
+    all_blobs_are_whole(&bed.daemon);
+}
+
 /// How often the daemon is killed.
 const KILLS: usize = 10;
 /// Layers of the image that it pulls meanwhile, and bytes of each. From 16 MiB on a layer comes in several parts at a
@@ -193,10 +239,7 @@ fn a_killed_pull_goes_on_where_it_was() {
 
     let check = ctr.ok("images check");
     assert!(check.contains("complete") && check.contains("true"), "{check}");
-    for path in entries(&daemon.root().join(BLOBS)) {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        assert_eq!(digest(&std::fs::read(&path).unwrap()), format!("sha256:{name}"), "a blob in place is whole");
-    }
+    all_blobs_are_whole(&daemon);
     let files: Vec<String> = (0..LAYERS).map(|at| format!("/noise{at}")).collect();
     let sums = ctr.ok(&format!("run --rm {reference} look /bin/busybox sha256sum {}", files.join(" ")));
     let expected: Vec<String> =
@@ -218,6 +261,13 @@ fn a_killed_pull_goes_on_where_it_was() {
 
 const BLOBS: &str = "io.containerd.content.v1.content/blobs/sha256";
 const INGESTS: &str = "io.containerd.content.v1.content/ingest";
+
+fn all_blobs_are_whole(daemon: &Daemon) {
+    for path in entries(&daemon.root().join(BLOBS)) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(digest(&std::fs::read(&path).unwrap()), format!("sha256:{name}"), "a blob in place is whole");
+    }
+}
 
 /// What a killed daemon has left on disk, by digest.
 #[derive(Default)]
