@@ -208,7 +208,7 @@ impl Worker {
         let written = done.iter().any(|changes| changes.effects.mutated);
         let overdue = batch.is_empty() || self.unsynced.is_some_and(|since| since.elapsed() > SOON);
         let sync = overdue || done.iter().any(|changes| changes.sync);
-        if !written && !(sync && self.unsynced.is_some()) {
+        if !(written || sync && self.unsynced.is_some()) {
             return transaction.abort().map_err(|error| storage("abort", error));
         }
         let soon = written && !sync && done.iter().all(|changes| changes.soon || !changes.effects.mutated);
