@@ -58,15 +58,11 @@ fn running_and_stopped_tasks_are_adopted_and_dead_ones_buried(shim: Impl) {
 #[test]
 fn an_exit_while_no_daemon_runs_is_not_lost() {
     let bed = Bed::new(Impl::Ours);
-    run(async {
-        bed.open().await.run("c", &["sh", "-c", "while [ ! -e /dev/end ]; do sleep 0.01; done; exit 5"]).await;
-    });
+    let script = "while [ ! -e /dev/end ]; do sleep 0.01; done; exit 5";
+    let init = run(async { bed.open().await.run("c", &["sh", "-c", script]).await });
     let rootfs = bed.bundle("c").join("rootfs");
     assert!(rootfs.exists());
-    let pid = shim_pid(&bed, "c");
-    // The container's own /dev, through its init, the shim's child.
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let init = children.split_whitespace().next().unwrap().to_owned();
+    // The container's own /dev.
     fs::write(format!("/proc/{init}/root/dev/end"), "").unwrap();
     eventually("the container to end", || !Path::new(&format!("/proc/{init}/root/dev")).exists());
     run(async {
