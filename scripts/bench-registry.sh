@@ -1,9 +1,10 @@
 #!/bin/bash
-# bench-registry.sh DIR    DIR/registry: what docker-registry stores of three images made of Debian packages
+# bench-registry.sh DIR    DIR/registry: what docker-registry stores of images made of Debian packages
 #
-#   bench:ten     ten layers, more than 200 MB compressed
-#   bench:forty   forty layers of very many small files
-#   bench:one     one layer of about 200 MB compressed
+#   bench:ten        ten layers, more than 200 MB compressed
+#   bench:forty      forty layers of very many small files
+#   bench:one        one layer of about 200 MB compressed
+#   bench:shared-N   ten images, of 0 to 9: the layers of `ten`, and a small one of its own above them
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/oci.sh"
@@ -35,6 +36,16 @@ for packages in "${ten[@]}"; do
 done
 finish
 
+shared_ids=("${diff_ids[@]}") shared=("${descriptors[@]}")
+for own in {0..9}; do
+  begin "shared-$own"
+  ln work/oci/ten/blobs/sha256/* "work/oci/$image/blobs/sha256"
+  diff_ids=("${shared_ids[@]}") descriptors=("${shared[@]}")
+  mkdir work/files && echo "$own" >work/files/own
+  layer_of work/files
+  finish
+done
+
 begin forty
 # shellcheck disable=SC2086 # a list of names
 unpack work/files $small
@@ -59,7 +70,7 @@ docker-registry serve work/config.yml >work/log 2>&1 &
 registry=$!
 trap 'kill $registry' EXIT
 for _ in $(seq 100); do (: </dev/tcp/127.0.0.1/$port) 2>/dev/null && break; sleep 0.1; done
-for image in ten forty one; do
+for image in ten shared-{0..9} forty one; do
   skopeo copy -q --dest-tls-verify=false "oci:work/oci/$image" "docker://127.0.0.1:$port/bench:$image"
 done
 du -sh work/oci/*

@@ -248,3 +248,18 @@ async fn an_identity_token_of_dockers_configuration_fetches_tokens_by_post() {
     assert_eq!(form, HashMap::from(expected));
     assert!(!server.heard().contains("i=1"), "the registry is not told");
 }
+
+#[tokio::test]
+async fn a_realm_that_takes_no_identity_token_by_post_is_asked_by_get() {
+    for refusal in ["401 Unauthorized", "404 Not Found"] {
+        let tokens = Server::start(move |head, _| match head.contains("uthorization: Basic Omk9MQ==\r\n") {
+            true if head.starts_with("GET /token?") => reply("200 OK", &[], b"{\"token\":\"t\"}"),
+            _ => reply(refusal, &[], b""),
+        });
+        let server = guarded(&tokens.address);
+        let credential = Credential::Identity("i=1".into());
+        let credentials = Arc::new(Fixed { host: server.address.clone(), credential });
+        repository_as(&server.address, "app", &Hosts::default(), credentials).manifest("v1").await.unwrap();
+        assert_eq!(tokens.count(), 2, "{refusal}");
+    }
+}

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     process::{Command, Stdio},
+    thread,
     time::Instant,
 };
 use tests::{Daemon, Impl};
@@ -19,15 +20,24 @@ pub(crate) struct Cost {
 }
 
 /// Runs `ctr images ARGS` of the daemon's side, which must succeed.
-pub(crate) fn images<S: AsRef<OsStr>>(daemon: &Daemon, side: Impl, args: &[S]) -> Cost {
-    let mut command = Command::new(side.ctr());
-    command.arg("-a").arg(daemon.socket()).args(["-n", daemon.namespace(), "images"]).args(args);
-    command.stdin(Stdio::null());
+pub(crate) fn images<S: AsRef<OsStr> + Sync>(daemon: &Daemon, side: Impl, args: &[S]) -> Cost {
+    images_at_once(daemon, side, &[args])
+}
+
+/// The same for several commands at once, until the last has ended.
+pub(crate) fn images_at_once<S: AsRef<OsStr> + Sync>(daemon: &Daemon, side: Impl, all: &[&[S]]) -> Cost {
     let (before, start) = (used(daemon), Instant::now());
-    let output = command.output().expect("start ctr");
-    let wall = start.elapsed().as_secs_f64();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Cost { wall, cpu: used(daemon) - before }
+    thread::scope(|scope| {
+        for args in all {
+            scope.spawn(|| {
+                let mut command = Command::new(side.ctr());
+                command.arg("-a").arg(daemon.socket()).args(["-n", daemon.namespace(), "images"]).args(*args);
+                let output = command.stdin(Stdio::null()).output().expect("start ctr");
+                assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+            });
+        }
+    });
+    Cost { wall: start.elapsed().as_secs_f64(), cpu: used(daemon) - before }
 }
 
 /// Processor seconds of a daemon with the programs it ran, and of the clients, that have ended.

@@ -2,7 +2,7 @@
 //! the daemon and its client, and the daemon's memory at its highest.
 
 use crate::{
-    cost::{Cost, images, seconds_of, warm},
+    cost::{Cost, images, images_at_once, seconds_of, warm},
     floor,
     table::Table,
     way::{BEST, DEFAULT, LOCAL, Way},
@@ -41,6 +41,30 @@ pub(crate) fn run(table: &mut Table) {
             }
         }
     }
+    for _ in 0..ROUNDS {
+        for side in crate::SIDES {
+            pull_at_once(table, &registry, &folder, side);
+        }
+    }
+}
+
+/// Pulls ten images at once that share the layers of `ten`.
+fn pull_at_once(table: &mut Table, registry: &Registry, folder: &Path, side: Impl) {
+    let daemon = DEFAULT.daemon(side);
+    rustix::fs::sync();
+    warm(folder);
+    memory::forget_peak(daemon.pid());
+    let rest = memory::rss(daemon.pid());
+    let references: Vec<String> = (0..10).map(|own| registry.name(&format!("bench:shared-{own}"))).collect();
+    let pulls: Vec<_> = references.iter().map(|reference| ["pull", "--plain-http", reference]).collect();
+    let pulls: Vec<_> = pulls.iter().map(<[_; 3]>::as_slice).collect();
+    let serving = seconds_of(registry.pid());
+    let (cost, name) = (images_at_once(&daemon, side, &pulls), "pull + unpack ten images at once");
+    add(table, side, name, cost, None, None);
+    let served = seconds_of(registry.pid()) - serving;
+    table.add(side, &format!("{name}, user+sys of the registry meanwhile"), "s", None, served);
+    let above = memory::peak(daemon.pid()).saturating_sub(rest);
+    table.add(side, &format!("{name}, daemon's peak above rest, RSS"), "MB", None, above as f64 / 1e6);
 }
 
 /// Pulls from a registry that has all of it in the page cache.

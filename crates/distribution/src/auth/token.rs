@@ -1,7 +1,7 @@
 //! Fetching a bearer token from the realm that a challenge names.
 //!
 //! With a secret by POST (distribution spec, auth/oauth), or by GET where the realm knows no POST or nobody has a
-//! secret (auth/token).
+//! secret (auth/token). An identity token goes by GET after the answers 401 and 404 alone, as in containerd.
 
 use super::{Credential, basic};
 use crate::http::{self, Client, REDIRECTS, Refusal, Response, is_within, read_bounded, shown};
@@ -71,8 +71,8 @@ pub(super) async fn fetch(
     if let Some(credential) = credential {
         match post(client, realm, scopes, credential).await {
             // Realms without support for POST answer in several ways, or send us where our secret is not taken.
-            Err(Refused::Status(300..=399 | 400 | 401 | 404 | 405, _))
-                if !matches!(credential, Credential::Identity(_)) => {}
+            Err(Refused::Status(401 | 404, _)) => {}
+            Err(Refused::Status(300..=399 | 400 | 405, _)) if !matches!(credential, Credential::Identity(_)) => {}
             outcome => return outcome.map_err(|refused| refused.error(realm)),
         }
     }
@@ -149,9 +149,13 @@ async fn get(
             return request;
         }
         let mut headers = realm.headers.clone();
-        if let Some(Credential::Basic { username, password }) = credential
-            && let Ok(value) = HeaderValue::try_from(basic(username, password))
-        {
+        let secret = match credential {
+            Some(Credential::Basic { username, password }) => Some(basic(username, password)),
+            // The password of nobody, as containerd sends it.
+            Some(Credential::Identity(token)) => Some(basic("", token)),
+            _ => None,
+        };
+        if let Some(value) = secret.and_then(|secret| HeaderValue::try_from(secret).ok()) {
             headers.insert(AUTHORIZATION, value);
         }
         request.headers(headers)

@@ -2,13 +2,19 @@
 
 use crate::{
     bed::{Bed, eventually},
-    fake::Fake,
+    fake::{Asked, Fake},
     image::{Image, Layer},
     slow::{Crawl, Gate, Slow},
 };
 use engine::transfer::{Progress, ProgressSink, TransferConfig};
 use model::{Labels, Namespace, Scope};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 use store::{Sharing, WriterOptions};
 
 const SOURCE: &str = "containerd.io/distribution.source.127.0.0.1";
@@ -258,4 +264,65 @@ fn pulls_that_are_stuck_hold_no_threads() {
             pull.await.unwrap().unwrap();
         }
     });
+}
+
+/// Requests for layers that a registry has not answered: now, and at most.
+#[derive(Default)]
+struct Open {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Open {
+    fn enter(&self) {
+        self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+    }
+
+    fn leave(&self) {
+        self.now.fetch_sub(1, SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_for_layers_are_bounded_for_a_registry_and_in_all() {
+    const PER_REGISTRY: usize = 3;
+    let image = |seed: u64| Image::new((0..5).map(|layer| Layer::random("f", 100_000, seed * 10 + layer)).collect());
+    let images: Vec<Image> = (0..5).map(image).collect();
+    let (gate, all) = (Arc::new(Gate::default()), Arc::new(Open::default()));
+    let registries: Vec<(Fake, Arc<Open>)> = images
+        .iter()
+        .map(|image| {
+            let layers: Vec<String> = image.layers.iter().map(|layer| format!("blobs/{}", layer.digest())).collect();
+            let (gate, all, own) = (Arc::clone(&gate), Arc::clone(&all), Arc::new(Open::default()));
+            let counted = Arc::clone(&own);
+            let twist = move |asked: &Asked, _: &[u8]| {
+                if layers.contains(&asked.what) {
+                    [&all, &counted].into_iter().for_each(|open| open.enter());
+                    gate.wait();
+                    [&all, &counted].into_iter().for_each(|open| open.leave());
+                }
+                None
+            };
+            (Fake::start(&[("v1", image)], twist), own)
+        })
+        .collect();
+    let bed = Arc::new(Bed::new());
+    let begin = |(fake, _): &(Fake, _)| bed.begin(&bed.scope, &fake.reference("v1"), "").0;
+    let first = begin(&registries[0]);
+    let most = || all.most.load(SeqCst);
+    assert!(eventually(|| most() == PER_REGISTRY));
+    let others: Vec<_> = registries[1..].iter().map(begin).collect();
+    assert!(eventually(|| most() == 4 * PER_REGISTRY));
+    // Time for one more, if there were any.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gate.open();
+    first.await.unwrap().unwrap();
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    assert_eq!(most(), 4 * PER_REGISTRY);
+    for ((fake, own), image) in registries.iter().zip(&images) {
+        assert!(own.most.load(SeqCst) <= PER_REGISTRY);
+        assert!(image.layers.iter().all(|layer| fake.gets(&layer.digest()) == 1));
+    }
 }
