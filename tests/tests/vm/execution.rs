@@ -7,7 +7,7 @@ use tests::execution::{self, Extent};
 use tests::vm::{Disk, Initramfs, Vm};
 
 /// Programs that tests and CRIU call: those of busybox do not have every flag.
-const TOOLS: &[&str] = &["/usr/bin/timeout", "/usr/bin/script", "/bin/tar"];
+const TOOLS: &[&str] = &["/usr/bin/install", "/usr/bin/timeout", "/usr/bin/script", "/bin/tar"];
 
 /// One machine for all of it: it is the boot that takes the time.
 #[test]
