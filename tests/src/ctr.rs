@@ -163,6 +163,19 @@ impl Ctr {
     pub fn names(&self, line: &str) -> Vec<String> {
         first_column(&self.ok(line))
     }
+
+    /// The digest that an image's name points to.
+    #[must_use]
+    pub fn target(&self, name: &str) -> String {
+        let table = self.ok(&format!("images ls name=={name}"));
+        let row = table.lines().nth(1).unwrap_or_else(|| panic!("no {name} in {table}"));
+        row.split_whitespace().nth(2).expect("a digest").to_owned()
+    }
+
+    /// Removes every image, and all that only they hold.
+    pub fn remove_images(&self) {
+        self.ok(&format!("images rm --sync {}", self.names("images ls").join(" ")));
+    }
 }
 
 /// What ends a command that takes too long: ctr has no overall deadline of its own, and a hung daemon must fail the test,

@@ -112,6 +112,43 @@ pub fn oci_archive<'a>(manifests: &[Value], blobs: impl Iterator<Item = &'a [u8]
     archive(&files)
 }
 
+/// The name in [`for_platforms`].
+pub const MANY: &str = "example.com/many/platforms:1";
+
+/// What a descriptor and a configuration say of an image for a variant of an architecture.
+#[must_use]
+pub fn linux(architecture: &str, variant: &str) -> Value {
+    json!({ "os": "linux", "architecture": architecture, "variant": variant })
+}
+
+/// An archive of [`MANY`], an index of one image for each of these platforms. Of each, the digests of its manifest and
+/// its layer.
+#[must_use]
+pub fn for_platforms(platforms: &[Value]) -> (Vec<u8>, Vec<[String; 2]>) {
+    let (mut manifests, mut digests) = (Vec::new(), Vec::new());
+    let mut blobs: Vec<Vec<u8>> = Vec::new();
+    for platform in platforms {
+        let layer = Layer::new().file("motd", 0o644, platform.to_string().as_bytes()).finish();
+        let mut image = Image { name: String::new(), layers: vec![layer], config: json!({}) }.blobs();
+        let mut config: Value = serde_json::from_slice(&image.config).expect("JSON");
+        config.as_object_mut().expect("an object").extend(platform.as_object().expect("an object").clone());
+        image.config = config.to_string().into_bytes();
+        let mut manifest: Value = serde_json::from_slice(&image.manifest).expect("JSON");
+        manifest["config"] = descriptor(media::CONFIG, &image.config);
+        image.manifest = manifest.to_string().into_bytes();
+        let mut entry = descriptor(media::MANIFEST, &image.manifest);
+        entry["platform"] = platform.clone();
+        manifests.push(entry);
+        digests.push([digest(&image.manifest), digest(&image.layers[0])]);
+        blobs.extend(image.layers.into_iter().chain([image.config, image.manifest]));
+    }
+    let index = json!({ "schemaVersion": 2, "mediaType": media::INDEX, "manifests": manifests }).to_string();
+    let mut entry = descriptor(media::INDEX, index.as_bytes());
+    entry["annotations"] = json!({ "io.containerd.image.name": MANY });
+    blobs.push(index.into_bytes());
+    (oci_archive(&[entry], blobs.iter().map(Vec::as_slice)), digests)
+}
+
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (name, bytes) in files {

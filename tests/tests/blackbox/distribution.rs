@@ -1,7 +1,7 @@
 //! Images between a daemon and a registry, through ctr: by the Transfer service, and by ctr itself.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tests::bed::BUSYBOX;
@@ -11,9 +11,9 @@ use tests::registry::{Tls, USER};
 use tests::{Bed, Ctr, Daemon, Impl, Proxy, Registry, matrix};
 
 matrix! { storage:
-    push_and_pull, push_and_pull_by_ctr_itself, passwords, content_fetch, single_objects, platforms, uncompressed,
-    converted_for_a_platform, exactly_the_platform, a_layer_from_its_url, pushed_without_a_tag, labels_are_replaced,
-    a_mirror_of_a_hosts_directory, what_is_not_there, what_may_not_be_distributed, documents_alone,
+    push_and_pull, push_and_pull_by_ctr_itself, passwords, content_fetch, single_objects, uncompressed,
+    a_layer_from_its_url, pushed_without_a_tag, labels_are_replaced,
+    a_mirror_of_a_hosts_directory, what_is_not_there, what_may_not_be_distributed,
     layers_that_go_once_they_are_unpacked, an_interrupted_fetch_goes_on, layers_compressed_on_their_way_in,
 }
 
@@ -22,13 +22,6 @@ fn parts() -> (String, Vec<String>) {
     let blobs = image::busybox(BUSYBOX).blobs();
     let all = blobs.layers.iter().chain([&blobs.config, &blobs.manifest]).map(|bytes| image::digest(bytes)).collect();
     (image::digest(&blobs.manifest), all)
-}
-
-/// The digest that an image's name points to.
-fn target(ctr: &Ctr, name: &str) -> String {
-    let table = ctr.ok(&format!("images ls name=={name}"));
-    let row = table.lines().nth(1).unwrap_or_else(|| panic!("no {name} in {table}"));
-    row.split_whitespace().nth(2).unwrap().to_owned()
 }
 
 fn push_and_pull(bed: &mut Bed) {
@@ -60,7 +53,7 @@ fn round_trip(bed: &Bed, flags: &str) {
     ctr.ok(&format!("images rm --sync {image}"));
     assert!(ctr.names("content ls").is_empty());
     ctr.ok(&format!("images pull {flags} --plain-http --label team=red {remote}"));
-    assert_eq!(target(&ctr, &remote), manifest);
+    assert_eq!(ctr.target(&remote), manifest);
     assert_eq!(ctr.ok("images ls -q labels.team==red"), format!("{remote}\n"));
     let check = ctr.ok("images check");
     assert!(check.contains("complete (4/4)") && check.trim_end().ends_with("true"), "{check}");
@@ -85,7 +78,7 @@ fn passwords(bed: &mut Bed) {
         ctr.ok(&format!("images push {local} --plain-http --user {name}:{password} {remote} {image}"));
         ctr.fails(&format!("images pull {local} --plain-http {remote}"));
         ctr.ok(&format!("images pull {local} --plain-http --user {name}:{password} {remote}"));
-        assert_eq!(target(&ctr, &remote), parts().0);
+        assert_eq!(ctr.target(&remote), parts().0);
         ctr.ok(&format!("images rm {remote}"));
     }
     assert!(ctr.names("leases ls").is_empty());
@@ -97,7 +90,7 @@ fn content_fetch(bed: &mut Bed) {
     ctr.ok(&format!("images push --plain-http {remote} {image}"));
     ctr.ok(&format!("images rm --sync {image}"));
     ctr.ok(&format!("content fetch --plain-http {remote}"));
-    assert_eq!(target(&ctr, &remote), manifest);
+    assert_eq!(ctr.target(&remote), manifest);
     let names = ctr.names("content ls");
     assert!(all.iter().all(|digest| names.contains(digest)), "{names:?}");
     assert!(ctr.names("snapshots ls").is_empty(), "it is not unpacked");
@@ -142,88 +135,6 @@ fn single_objects(bed: &mut Bed) {
     assert!(ctr.names("content ls").is_empty(), "none of it went to the store");
 }
 
-/// The name in [`archive_for`].
-const MANY: &str = "example.com/many/platforms:1";
-
-/// An archive with an index of one image for each of these architectures and variants. Of each, the digests of its
-/// manifest and its layer.
-fn archive_for(bed: &Bed, platforms: &[(&str, &str)]) -> (PathBuf, Vec<[String; 2]>) {
-    let (mut manifests, mut digests) = (Vec::new(), Vec::new());
-    let mut blobs: Vec<Vec<u8>> = Vec::new();
-    for (architecture, variant) in platforms {
-        let layer = tests::layer::Layer::new().file("motd", 0o644, architecture.as_bytes()).finish();
-        let mut image = Image { name: String::new(), layers: vec![layer], config: json!({}) }.blobs();
-        let mut config: Value = serde_json::from_slice(&image.config).unwrap();
-        config["architecture"] = (*architecture).into();
-        config["variant"] = (*variant).into();
-        image.config = config.to_string().into_bytes();
-        let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
-        manifest["config"] = image::descriptor(media::CONFIG, &image.config);
-        image.manifest = manifest.to_string().into_bytes();
-        let mut entry = image::descriptor(media::MANIFEST, &image.manifest);
-        entry["platform"] = json!({ "os": "linux", "architecture": architecture, "variant": variant });
-        manifests.push(entry);
-        digests.push([image::digest(&image.manifest), image::digest(&image.layers[0])]);
-        blobs.extend(image.layers.into_iter().chain([image.config, image.manifest]));
-    }
-    let index = json!({ "schemaVersion": 2, "mediaType": media::INDEX, "manifests": manifests }).to_string();
-    let mut entry = image::descriptor(media::INDEX, index.as_bytes());
-    entry["annotations"] = json!({ "io.containerd.image.name": MANY });
-    blobs.push(index.into_bytes());
-    let archive = image::oci_archive(&[entry], blobs.iter().map(Vec::as_slice));
-    let path = bed.daemon.dir().join("platforms.tar");
-    fs::write(&path, archive).unwrap();
-    (path, digests)
-}
-
-/// An archive with an index of one image for amd64 and one for arm64, and the digests of their manifests.
-fn two_platforms(bed: &Bed) -> (PathBuf, [String; 2]) {
-    let (path, digests) = archive_for(bed, &[("amd64", ""), ("arm64", "")]);
-    let [[amd64, _], [arm64, _]] = &digests[..] else { panic!("two images") };
-    (path, [amd64.clone(), arm64.clone()])
-}
-
-/// Removes every image, and all that only they hold.
-fn remove_all(ctr: &Ctr) {
-    ctr.ok(&format!("images rm --sync {}", ctr.names("images ls").join(" ")));
-}
-
-/// amd64 runs 386 as well, and arm64 runs arm; neither is fetched, exported or imported with them.
-fn exactly_the_platform(bed: &mut Bed) {
-    let (ctr, registry) = (bed.ctr(), Registry::open());
-    let (archive, images) = archive_for(bed, &[("amd64", ""), ("386", ""), ("arm64", ""), ("arm", "v7")]);
-    let remote = registry.name("many:1");
-    ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
-    ctr.ok(&format!("images push --plain-http {remote} {MANY}"));
-    remove_all(&ctr);
-    let only = |wanted: usize, what: &str| {
-        let names = ctr.names("content ls");
-        let there: Vec<bool> = images.iter().map(|[_, layer]| names.contains(layer)).collect();
-        let expected: Vec<bool> = (0..images.len()).map(|at| at == wanted).collect();
-        assert_eq!(there, expected, "layers after {what}");
-    };
-    for (platform, wanted) in [("", 0), ("--platform linux/386", 1), ("--platform linux/arm64", 2)] {
-        for command in ["images pull --local", "content fetch"] {
-            ctr.ok(&format!("{command} {platform} --plain-http {remote}"));
-            only(wanted, &format!("{command} {platform}"));
-            remove_all(&ctr);
-        }
-    }
-    ctr.ok(&format!("images pull --plain-http {remote}"));
-    for local in ["", "--local"] {
-        let out = bed.daemon.dir().join("exported.tar").display().to_string();
-        ctr.ok(&format!("images export {local} {out} {remote}"));
-        ctr.ok(&format!("images export {local} --platform linux/amd64 {out} {remote}"));
-        ctr.fails(&format!("images export {local} --platform linux/386 {out} {remote}"));
-    }
-    remove_all(&ctr);
-    ctr.ok(&format!("images import --local --platform linux/amd64 {}", archive.display()));
-    // Go's stores the whole archive first.
-    ctr.ok("leases create --id collect");
-    ctr.ok("leases rm --sync collect");
-    only(0, "import");
-}
-
 /// The name in [`with_a_foreign_layer`].
 const FOREIGN: &str = "example.com/foreign:1";
 
@@ -260,7 +171,7 @@ fn a_layer_from_its_url(bed: &mut Bed) {
     let remote = registry.name("foreign:1");
     ctr.ok(&format!("images push --local --plain-http {remote} {FOREIGN}"));
     for command in ["images pull", "images pull --local", "content fetch"] {
-        remove_all(&ctr);
+        ctr.remove_images();
         ctr.ok(&format!("{command} --plain-http {remote}"));
         assert!(ctr.names("content ls").contains(&layer), "{command}");
     }
@@ -287,21 +198,6 @@ fn what_may_not_be_distributed(bed: &mut Bed) {
             };
             assert_eq!((has(&foreign), has(&own)), (has_foreign, true), "{local} {flag}");
         }
-    }
-}
-
-fn documents_alone(bed: &mut Bed) {
-    let (ctr, registry) = (bed.ctr(), Registry::open());
-    let (archive, images) = archive_for(bed, &[("amd64", ""), ("arm64", "")]);
-    let remote = registry.name("many:1");
-    ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
-    ctr.ok(&format!("images push --plain-http {remote} {MANY}"));
-    remove_all(&ctr);
-    ctr.ok(&format!("content fetch --metadata-only --plain-http {remote}"));
-    let names = ctr.names("content ls");
-    assert_eq!(names.len(), 5, "an index, two manifests, two configurations: {names:?}");
-    for [manifest, layer] in &images {
-        assert!(names.contains(manifest) && !names.contains(layer), "{names:?}");
     }
 }
 
@@ -345,43 +241,10 @@ fn labels_are_replaced(bed: &mut Bed) {
     }
 }
 
-fn platforms(bed: &mut Bed) {
-    let (ctr, registry) = (bed.ctr(), Registry::open());
-    let (archive, [amd64, arm64]) = two_platforms(bed);
-    let remote = registry.name("two/platforms:1");
-    ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
-    ctr.ok(&format!("images push --plain-http {remote} {MANY}"));
-    let index = target(&ctr, MANY);
-    let fresh = || remove_all(&ctr);
-    let layers =
-        |ctr: &Ctr| ctr.ok("content ls").lines().filter(|row| row.contains("containerd.io/uncompressed")).count();
-    fresh();
-    for local in ["", "--local"] {
-        ctr.ok(&format!("images pull {local} --plain-http --platform linux/amd64 {remote}"));
-        assert_eq!(target(&ctr, &remote), index, "the whole index keeps its digest");
-        let names = ctr.names("content ls");
-        assert!(
-            names.contains(&amd64) && names.contains(&arm64),
-            "documents of the other platform come too: {names:?}"
-        );
-        assert_eq!((names.len(), layers(&ctr)), (6, 1), "but not its layer: {names:?}");
-        assert_eq!(ctr.names("snapshots ls").len(), 1);
-        fresh();
-        ctr.ok(&format!("images pull {local} --plain-http --skip-metadata --platform linux/arm64 {remote}"));
-        let names = ctr.names("content ls");
-        assert!(names.contains(&arm64) && !names.contains(&amd64), "{names:?}");
-        assert_eq!(names.len(), 4, "{names:?}");
-        fresh();
-    }
-    let both = ctr.fails(&format!("images pull --plain-http --all-platforms --platform linux/arm64 {remote}"));
-    assert!(both.contains("--all-platforms"), "{both}");
-    assert!(ctr.names("leases ls").is_empty());
-}
-
 fn uncompressed(bed: &mut Bed) {
     let (image, ctr) = (bed.import(), bed.ctr());
     let said = ctr.ok(&format!("images convert --uncompress --oci {image} example.com/plain:1"));
-    let digest = target(&ctr, "example.com/plain:1");
+    let digest = ctr.target("example.com/plain:1");
     assert_eq!(said.trim_end(), digest);
     let manifest: Value = serde_json::from_str(&ctr.ok(&format!("content get {digest}"))).unwrap();
     let plain = image::busybox(BUSYBOX);
@@ -397,23 +260,11 @@ fn uncompressed(bed: &mut Bed) {
     };
     let before = created("example.com/plain:1");
     ctr.ok("images convert --uncompress --oci example.com/plain:1 example.com/plain:1");
-    assert_eq!((created("example.com/plain:1"), target(&ctr, "example.com/plain:1")), (before, digest));
+    assert_eq!((created("example.com/plain:1"), ctr.target("example.com/plain:1")), (before, digest));
     // The result lives on its own.
     ctr.ok(&format!("images rm --sync {image}"));
     assert!(ctr.ok("images check").contains("complete (4/4)"));
     assert!(ctr.names("leases ls").is_empty());
-}
-
-fn converted_for_a_platform(bed: &mut Bed) {
-    let ctr = bed.ctr();
-    let (archive, [amd64, _]) = two_platforms(bed);
-    ctr.ok(&format!("images import --local --all-platforms --no-unpack {}", archive.display()));
-    ctr.ok(&format!("images convert --platform linux/arm64 --uncompress {MANY} example.com/arm64:1"));
-    let row = ctr.ok("images ls name==example.com/arm64:1");
-    assert!(row.contains("linux/arm64") && !row.contains("linux/amd64"), "{row}");
-    ctr.ok(&format!("images rm --sync {MANY}"));
-    assert!(!ctr.names("content ls").contains(&amd64), "the other one was left out");
-    assert_eq!(ctr.names("images ls"), ["example.com/arm64:1"]);
 }
 
 /// A directory in which `registry.example` is served by `mirror`; the registry itself is nowhere, nor is a mirror before.
@@ -434,7 +285,7 @@ fn a_mirror_of_a_hosts_directory(bed: &mut Bed) {
     mirrored_by(&registry, &dir);
     for local in ["", "--local"] {
         ctr.ok(&format!("images pull {local} --hosts-dir {} registry.example/app:1", dir.display()));
-        assert_eq!(target(&ctr, "registry.example/app:1"), parts().0);
+        assert_eq!(ctr.target("registry.example/app:1"), parts().0);
         ctr.ok("images rm --sync registry.example/app:1");
     }
 }
@@ -457,7 +308,7 @@ fn a_mirror_of_the_daemons_configuration() {
     for which in [Impl::Go, Impl::Ours] {
         let ctr = daemon.ctr(which);
         ctr.ok("images pull registry.example/app:1");
-        assert_eq!(target(&ctr, "registry.example/app:1"), parts().0);
+        assert_eq!(ctr.target("registry.example/app:1"), parts().0);
         ctr.ok("images rm --sync registry.example/app:1");
     }
     daemon.finish();
@@ -525,13 +376,13 @@ fn layers_compressed_on_their_way_in(bed: &mut Bed) {
     for local in ["", "--local"] {
         ctr.ok(&format!("images import {local} --compress-blobs {}", archive.display()));
         all_layers_are_compressed(&ctr);
-        remove_all(&ctr);
+        ctr.remove_images();
     }
 }
 
 fn all_layers_are_compressed(ctr: &Ctr) {
     assert_eq!(ctr.names("images ls"), ["example.com/from/docker:2"]);
-    let digest = target(ctr, "example.com/from/docker:2");
+    let digest = ctr.target("example.com/from/docker:2");
     let manifest: Value = serde_json::from_str(&ctr.ok(&format!("content get {digest}"))).unwrap();
     for layer in manifest["layers"].as_array().unwrap() {
         assert!(layer["mediaType"].as_str().unwrap().ends_with("gzip"), "{layer}");

@@ -8,16 +8,9 @@ use tests::image::{self, Image};
 use tests::layer::Layer;
 use tests::registry::{Known, Tls, USER, passwords};
 use tests::tokens::REFRESH;
-use tests::{Bed, Ctr, Impl, Registry, Tokens, matrix};
+use tests::{Bed, Impl, Registry, Tokens, matrix};
 
 matrix! { storage: private_authority, client_certificates_and_passwords, certificates_on_the_command_line, tokens }
-
-/// The digest that an image's name points to.
-fn target(ctr: &Ctr, name: &str) -> String {
-    let table = ctr.ok(&format!("images ls name=={name}"));
-    let row = table.lines().nth(1).unwrap_or_else(|| panic!("no {name} in {table}"));
-    row.split_whitespace().nth(2).unwrap().to_owned()
-}
 
 /// Pushes and pulls with `flags`, and pulls what skopeo has brought; all of it by the daemon and by ctr itself.
 fn exchange(bed: &Bed, registry: &Registry, flags: &str) {
@@ -38,7 +31,7 @@ fn exchange(bed: &Bed, registry: &Registry, flags: &str) {
         let other = ctr.in_namespace(&format!("pulled-{at}"));
         for (name, digest) in [(&pushed, &ours), (&received, &theirs)] {
             other.ok(&format!("images pull {local} {flags} {name}"));
-            assert_eq!(target(&other, name), *digest);
+            assert_eq!(other.target(name), *digest);
         }
         let check = other.ok("images check");
         assert_eq!(check.matches(" complete (").count(), 2, "{check}");
@@ -103,7 +96,7 @@ fn certificates_on_the_command_line(bed: &mut Bed) {
             }
         }
     }
-    assert_eq!(target(&ctr, &mutual.name("app:1")), image::digest(&image::busybox(BUSYBOX).blobs().manifest));
+    assert_eq!(ctr.target(&mutual.name("app:1")), image::digest(&image::busybox(BUSYBOX).blobs().manifest));
 }
 
 fn tokens(bed: &mut Bed) {

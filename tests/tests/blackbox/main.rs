@@ -21,6 +21,7 @@ mod content;
 mod crash;
 mod distribution;
 mod distribution_ours;
+mod distribution_platforms;
 mod distribution_private;
 mod distribution_verified;
 mod docker;

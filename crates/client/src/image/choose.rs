@@ -4,6 +4,7 @@ use super::walk::{Listing, Walk, descend};
 use crate::oci::{Descriptor, Image, Kind, Manifest, Platform};
 use crate::{Client, Documents};
 use model::{Digest, Error, Result};
+use std::cmp::Reverse;
 
 /// Which platforms count. As with containerd, what is carried about by name of its platform (fetched, pushed, exported,
 /// converted) is for exactly that one; what is unpacked, mounted or run is the nearest that the machine can run.
@@ -54,12 +55,12 @@ impl Platforms {
         }
     }
 
-    /// The entries of an index that count, the nearest first, those that name no platform last.
+    /// The entries of an index that count, the nearest first, of two as near the one that uses more of the operating
+    /// system's features, those that name no platform last.
     pub(crate) fn sort(&self, mut children: Vec<Descriptor>) -> Vec<Descriptor> {
         children.retain(|child| self.include(child));
-        children.sort_by_key(|child| {
-            child.platform.as_ref().and_then(|platform| self.rank(platform)).unwrap_or(usize::MAX)
-        });
+        let order = |platform: &Platform| Some((self.rank(platform)?, Reverse(platform.os_features.len())));
+        children.sort_by_key(|child| child.platform.as_ref().and_then(order).unwrap_or((usize::MAX, Reverse(0))));
         children
     }
 

@@ -2,6 +2,7 @@
 
 use client::oci::{Descriptor, Kind, Platform};
 use model::{Error, FieldMask, Image, Labels, Result, Scope, Timestamp};
+use std::cmp::Reverse;
 use store::Store;
 
 /// In an index's entry, as long as an import is under way: its names come from its own annotations.
@@ -76,7 +77,8 @@ impl ImageStore {
                 return Err(Error::not_found(format!("no match for platform in manifest {}", parent.digest)));
             }
             // Best first; of equals the order of the index counts, and those without a platform come last.
-            children.sort_by_key(|child| child.platform.as_ref().map_or(usize::MAX, |platform| self.rank(platform)));
+            let order = |platform: &Platform| (self.rank(platform), Reverse(platform.os_features.len()));
+            children.sort_by_key(|child| child.platform.as_ref().map_or((usize::MAX, Reverse(0)), order));
             children.truncate(self.manifest_limit);
         }
         Ok(children)
