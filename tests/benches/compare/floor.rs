@@ -6,7 +6,7 @@
 //!
 //! Of a push it is what the registry does: each layer sent by `sendfile(2)` on a connection of its own, all at once.
 
-use crate::cost::Cost;
+use crate::cost::{Cost, claim_memory};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -26,6 +26,7 @@ const CHUNK: usize = 256 << 10;
 pub(crate) fn unpack(layers: &[PathBuf], target: &Path) -> Cost {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let waiting = Mutex::new(layers.iter().enumerate());
+    claim_memory();
     let next = || waiting.lock().expect("lock").next();
     let (start, before) = (Instant::now(), used());
     sys::fsync::write_back_during(target, || {
@@ -45,6 +46,7 @@ pub(crate) fn unpack(layers: &[PathBuf], target: &Path) -> Cost {
 
 /// Sends `layers`, files of a registry's store, to the registry at `address`, which has none of them.
 pub(crate) fn push(layers: &[PathBuf], address: &str) -> Cost {
+    claim_memory();
     let (start, before) = (Instant::now(), used());
     thread::scope(|scope| {
         for layer in layers {
