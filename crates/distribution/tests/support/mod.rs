@@ -36,10 +36,10 @@ impl Registry {
     }
 
     pub fn start_in(dir: TempDir, http: &str, top: &str) -> Self {
-        let address = format!("127.0.0.1:{}", free_port());
+        // It takes a free port, and its log says which.
         let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {0}/data}}\n  delete: {{enabled: true}}\n\
-             http:\n  addr: {address}\n  secret: tests\n{http}\n{top}\n",
+            "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {0}/data}}\n  delete: {{enabled: true}}\n\
+             http:\n  addr: 127.0.0.1:0\n  secret: tests\n{http}\n{top}\n",
             dir.path().display()
         );
         fs::write(dir.path().join("config.yml"), config).unwrap();
@@ -52,13 +52,22 @@ impl Registry {
             .stderr(log)
             .spawn()
             .expect("Debian's package docker-registry");
-        let registry = Self { dir, address, child };
+        let mut registry = Self { dir, address: String::new(), child };
         let start = Instant::now();
-        while TcpStream::connect(&registry.address).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(30), "{}", registry.log());
+        while registry.address.is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(120), "{}", registry.log());
             thread::sleep(Duration::from_millis(20));
+            registry.address = registry.listening().unwrap_or_default();
         }
         registry
+    }
+
+    /// The address that it says it listens on, as soon as it does.
+    fn listening(&self) -> Option<String> {
+        let log = self.log();
+        let (_, rest) = log.split_once("listening on ")?;
+        let end = rest.find(|it: char| !(it.is_ascii_digit() || ".:".contains(it)))?;
+        Some(rest[..end].to_owned())
     }
 
     fn log(&self) -> String {
@@ -90,10 +99,6 @@ pub fn certificates_by(dir: &Path, authority: &str) {
         done"#;
     let output = Command::new("sh").args(["-ec", script, authority]).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Bounds that do not make a test of a failure take a minute, but leave a busy registry the time for its disk.
