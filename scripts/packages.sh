@@ -8,7 +8,7 @@ for purpose in "$@"; do
   case $purpose in
     build) packages+=(gcc libc6-dev) ;;
     run) packages+=(runc debootstrap debian-archive-keyring umoci) ;;
-    test) packages+=(runc busybox-static docker-registry skopeo openssl debootstrap debian-archive-keyring umoci python3-venv ca-certificates libsystemd0) ;;
+    test) packages+=(runc busybox-static docker-registry skopeo openssl debootstrap debian-archive-keyring umoci python3-venv ca-certificates libsystemd0 iproute2) ;;
     vm) packages+=(qemu-system-x86 cpio e2fsprogs busybox-static xz-utils runc crun criu) ;;
     bench) packages+=(runc busybox-static docker-registry skopeo debootstrap debian-archive-keyring isal e2fsprogs) ;;
     *) echo "unknown purpose: $purpose" >&2; exit 2 ;;

@@ -29,7 +29,12 @@ pub const BUSYBOX: &str = "example.com/test/busybox:1";
 impl Bed {
     /// Starts a daemon, runs the test on it, stops it and checks that nothing was left behind.
     pub fn run(row: Row, test: fn(&mut Self)) {
-        let mut bed = Self { daemon: Daemon::start(row.daemon, row.shim), row };
+        Self::run_on(Daemon::start(row.daemon, row.shim), row, test);
+    }
+
+    /// The same on a daemon that is started.
+    pub fn run_on(daemon: Daemon, row: Row, test: fn(&mut Self)) {
+        let mut bed = Self { daemon, row };
         test(&mut bed);
         bed.daemon.finish();
     }

@@ -31,13 +31,22 @@ const DISABLED: &[&str] = &[
     "io.containerd.differ.v1.erofs",
 ];
 
-/// Settings of the tests: log everything, and no collection of its own accord just after a start. Tests say when,
-/// by `leases rm --sync` and the like. Go's restart monitor only polls, and not for 10 seconds.
-const TESTING: &str = "[debug]\nlevel = \"debug\"\n\
-    [plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n\
-    [plugins.\"io.containerd.monitor.container.v1.restart\"]\ninterval = \"1s\"\n\
-    [timeouts]\n\"io.containerd.timeout.task.state\" = \"60s\"\n\"io.containerd.timeout.shim.load\" = \"60s\"\n\
+/// Timeouts of a daemon, as TOML, for a machine that is busy or emulated: what takes longer is left out of lists and
+/// statistics.
+pub const TIMEOUTS: &str = "[timeouts]\n\"io.containerd.timeout.task.state\" = \"60s\"\n\
+    \"io.containerd.timeout.metrics.shimstats\" = \"60s\"\n\"io.containerd.timeout.shim.load\" = \"60s\"\n\
     \"io.containerd.timeout.shim.cleanup\" = \"60s\"\n\"io.containerd.timeout.shim.shutdown\" = \"30s\"\n";
+
+/// Settings of the tests, [`TIMEOUTS`] last: log everything, and no collection of its own accord just after a start. Tests say when,
+/// by `leases rm --sync` and the like. Go's restart monitor only polls, and not for 10 seconds.
+#[must_use]
+pub fn testing() -> String {
+    format!(
+        "[debug]\nlevel = \"debug\"\n\
+         [plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n\
+         [plugins.\"io.containerd.monitor.container.v1.restart\"]\ninterval = \"1s\"\n{TIMEOUTS}"
+    )
+}
 
 /// A daemon and everything under it. Dropping it ends and removes all of that.
 #[derive(Debug)]
@@ -57,7 +66,7 @@ impl Daemon {
     /// Starts a daemon that finds the given shim, and waits until it serves.
     #[must_use]
     pub fn start(which: Impl, shim: Impl) -> Self {
-        Self::configured(which, shim, TESTING)
+        Self::configured(which, shim, &testing())
     }
 
     /// [`Daemon::start`] with other settings than the tests': TOML of version 3, after directories and socket.
@@ -78,20 +87,20 @@ impl Daemon {
     /// [`Daemon::start`] on a root directory that is there already, and stays.
     #[must_use]
     pub fn on_root(which: Impl, root: &Path) -> Self {
-        Self::set_up(which, which, TESTING, Some(root), &[])
+        Self::set_up(which, which, &testing(), Some(root), &[])
     }
 
     /// [`Daemon::start`] in a user namespace in which only root exists, and a mount namespace.
     #[must_use]
     pub fn unprivileged(which: Impl) -> Self {
-        Self::set_up(which, which, TESTING, None, &["unshare", "--user", "--map-root-user", "--mount"])
+        Self::set_up(which, which, &testing(), None, &["unshare", "--user", "--map-root-user", "--mount"])
     }
 
     /// [`Daemon::start`] in a mount namespace with an empty `/run`: Go's ctr has pipes there that no flag moves.
     #[must_use]
     pub fn apart(which: Impl) -> Self {
         let own_run = &["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$0\" \"$@\""];
-        Self::set_up(which, which, TESTING, None, own_run)
+        Self::set_up(which, which, &testing(), None, own_run)
     }
 
     /// Runs a line of ctr in the daemon's mount namespace.

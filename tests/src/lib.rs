@@ -44,9 +44,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Longest that anything a test waits for may take. Generous: neither a busy machine nor an emulated one, some 20 times
-/// slower, must fail a test.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+/// Longest that anything a test waits for may take. Generous: neither a busy machine nor an emulated one on it, some 20
+/// times slower, must fail a test.
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Polls `condition` until it holds; panics naming `what` after [`PATIENCE`].
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

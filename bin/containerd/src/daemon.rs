@@ -236,6 +236,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         shutdown: timeout("shim.shutdown", defaults.shutdown),
         state: timeout("task.state", defaults.state),
         stats: timeout("metrics.shimstats", defaults.stats),
+        subscribers: timeout("events.subscribers", defaults.subscribers),
         ..defaults
     };
     engine

@@ -77,6 +77,9 @@ pub struct Timeouts {
     /// The event of an exit that the event of the task's deletion has overtaken, as Go's shim lets it. Less than
     /// `deletion`. It is waited out by tasks whose exit the daemon before us has published.
     pub overtaken: Duration,
+    /// The clients that heard events of the daemon before us, for whom the events that shims kept wait after a start
+    /// (`io.containerd.timeout.events.subscribers`, a name of ours). Less than a shim's own patience by far.
+    pub subscribers: Duration,
 }
 
 impl Default for Timeouts {
@@ -91,6 +94,7 @@ impl Default for Timeouts {
             call: Duration::from_secs(300),
             deletion: Duration::from_millis(500),
             overtaken: Duration::from_millis(250),
+            subscribers: Duration::from_secs(2),
         }
     }
 }

@@ -40,8 +40,7 @@ impl Engine {
             .unwrap_or_else(|error| Err(Error::internal("opening ended early").caused_by(error)))?;
         // Before adoption: shims keep what they could not deliver, and may try again now.
         let (address, audience) = (&supervisor.config.ttrpc_address, supervisor.config.state.join(AUDIENCE));
-        let overtaken = supervisor.timeouts().overtaken;
-        let events = listen(Path::new(address), Arc::clone(&supervisor.exchange), audience, overtaken)?;
+        let events = listen(Path::new(address), Arc::clone(&supervisor.exchange), audience, supervisor.timeouts())?;
         let records = store.clone();
         let is_sandbox: Arc<IsSandbox> = Arc::new(move |namespace, id| {
             Namespace::new(namespace).is_ok_and(|name| records.get_sandbox(&Scope::new(name), id).is_ok())

@@ -18,7 +18,7 @@ pub use initramfs::Initramfs;
 pub use write_log::WriteLog;
 
 /// Longest that a machine may take to say the next line. Emulation is slow, and the host may be busy.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// For the kernel: what it does for the safety and for the load of a real machine only costs time in an emulated one.
 const COMMAND_LINE: &str =

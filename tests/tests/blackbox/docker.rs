@@ -35,9 +35,9 @@ fn a_day(bed: &mut Bed, flags: &[&str]) {
     let pid = docker.ok(&["inspect", "--format={{.State.Pid}}", "long"]);
     bed.daemon.kill();
     bed.daemon.restart();
-    eventually("dockerd to be back", || docker.run(&["exec", "long", "true"]).code == 0);
+    eventually("dockerd to be back", || docker.within(60, &["exec", "long", "true"], b"").code == 0);
     assert_eq!(docker.ok(&["inspect", "--format={{.State.Pid}}", "long"]), pid, "it ran on");
-    docker.ok(&["stop", "--time=20", "long"]);
+    docker.ok(&["stop", "--time=300", "long"]);
     assert_eq!(docker.ok(&["inspect", "--format={{.State.ExitCode}}", "long"]), "5\n");
     assert_eq!(docker.ok(&["logs", "long"]), "started\n");
     docker.ok(&["start", "long"]);

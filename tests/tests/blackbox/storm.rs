@@ -17,6 +17,7 @@ use proto::api::containerd::services::events::v1::SubscribeRequest;
 use proto::api::containerd::services::tasks::v1::{DeleteTaskRequest, GetRequest, StartRequest, WaitRequest};
 use proto::api::containerd::types::Envelope;
 use tests::api::Api;
+use tests::daemon::testing;
 use tests::{Bed, Daemon, Impl, PATIENCE, Row, bare};
 use tonic::{Code, Status};
 
@@ -29,15 +30,21 @@ const TOPICS: [&str; 4] = ["/tasks/create", "/tasks/start", "/tasks/exit", "/tas
 
 #[test]
 fn every_exit_is_seen_over_kills_of_the_daemon() {
-    Bed::run(OURS, |bed| storm(bed, |daemon| daemon.kill()));
+    Bed::run_on(daemon(), OURS, |bed| storm(bed, |daemon| daemon.kill()));
 }
 
 #[test]
 fn every_exit_is_seen_over_stops_of_the_daemon() {
-    Bed::run(OURS, |bed| storm(bed, |daemon| assert!(daemon.stop().unwrap().success())));
+    Bed::run_on(daemon(), OURS, |bed| storm(bed, |daemon| assert!(daemon.stop().unwrap().success())));
 }
 
 const OURS: Row = Row { daemon: Impl::Ours, shim: Impl::Ours, ctr: Impl::Go };
+
+/// A daemon whose shims wait for our subscriber, however busy the machine is.
+fn daemon() -> Daemon {
+    let subscribers = "\"io.containerd.timeout.events.subscribers\" = \"60s\"\n";
+    Daemon::configured(OURS.daemon, OURS.shim, &format!("{}{subscribers}", testing()))
+}
 
 /// What a task's pid tells apart: a create that a kill cut off may be done again.
 type Task = (String, u32);

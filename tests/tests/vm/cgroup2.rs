@@ -13,7 +13,7 @@ const SAY: &str = r#"
 say() { name=$1; shift; echo "$name=$("$@" 2>&1 | tr -s '\n\t ' ' ')"; }
 export CONTAINERD_ADDRESS=/run/c.sock
 mount -t ext4 /dev/vda /data
-PATH=/bin containerd --root /data/root --state /run/state --address /run/c.sock --log-level warn >/run/log 2>&1 &
+PATH=/bin containerd --config /config.toml --root /data/root --state /run/state --address /run/c.sock --log-level warn >/run/log 2>&1 &
 until ctr version >/dev/null 2>&1; do sleep 0.2; done
 echo "import=$(ctr images import --local /busybox.tar >/dev/null 2>&1; echo $?)"
 "#;
@@ -163,6 +163,7 @@ fn containers_run_on_unified_cgroups() {
         initramfs.module(module);
     }
     initramfs.file(busybox_archive(), Path::new("busybox.tar"));
+    initramfs.text("config.toml", &format!("version = 3\n{}", tests::daemon::TIMEOUTS));
     initramfs.text("delegated.json", &delegated());
     initramfs.script("old-crun", crate::OLD_CRUN);
     let packed = initramfs.pack(&script);

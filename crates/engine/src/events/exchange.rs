@@ -1,7 +1,7 @@
 //! The exchange: every event passes here, from the store, the shims and the API's clients.
 
 use super::{
-    RETURN, Subscription,
+    Subscription,
     audience::{Audience, Seat},
     delivery::Awaited,
     subscription::Queue,
@@ -13,6 +13,7 @@ use std::{
     borrow::Cow,
     cell::OnceCell,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::time;
 
@@ -97,9 +98,10 @@ impl Exchange {
         Ok(Subscription { queue, seat })
     }
 
-    /// Waits until shims' events come in, which at a start they do not at once: see [`Self::subscribe_client`].
-    pub(crate) async fn shims_heard(&self) {
-        let _not_listening = time::timeout(RETURN, self.audience.gathered()).await;
+    /// Waits until shims' events come in, which at a start they do not at once: see [`Self::subscribe_client`]. No longer
+    /// than `patience`: nobody may listen.
+    pub(crate) async fn shims_heard(&self, patience: Duration) {
+        let _not_listening = time::timeout(patience, self.audience.gathered()).await;
     }
 
     /// Clients are about to be disconnected because we end: from now on shims' events are not acknowledged, so that

@@ -13,5 +13,5 @@ mod topic;
 
 pub use delivery::Receipt;
 pub use exchange::Exchange;
-pub(crate) use server::{RETURN, listen};
+pub(crate) use server::listen;
 pub use subscription::Subscription;

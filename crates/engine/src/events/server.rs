@@ -16,6 +16,7 @@ use super::{
     overtaken::{Init, Overtaken, Turn},
     repeats::{Identity, Repeats},
 };
+use crate::config::Timeouts;
 use bytes::Bytes;
 use model::{Envelope, Error, Namespace, Result};
 use prost::Message;
@@ -42,9 +43,6 @@ use tokio::{
 };
 
 const SERVICE: &str = "containerd.services.events.ttrpc.v1.Events";
-/// How long shims that kept events for us wait at most after a start for the subscribers of the daemon before. Less
-/// than a shim's own patience by far.
-pub(crate) const RETURN: Duration = Duration::from_secs(2);
 /// How long a failed accept (no descriptors left, say) is slept over.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a peer may take to read an answer.
@@ -67,8 +65,8 @@ struct Received {
 }
 
 /// Serves `exchange` on the socket `path`, in place of one that an earlier daemon left there, once the subscribers are
-/// back that the file `audience` tells of. A deletion waits for its task's exit for as long as `overtaken`. Aborting the
-/// handle closes the listener.
+/// back that the file `audience` tells of. How long it waits for them, and a deletion for its task's exit, is in
+/// `timeouts`. Aborting the handle closes the listener.
 ///
 /// # Errors
 /// What binding reports, naming the path.
@@ -76,7 +74,7 @@ pub(crate) fn listen(
     path: &Path,
     exchange: Arc<Exchange>,
     audience: PathBuf,
-    overtaken: Duration,
+    timeouts: &Timeouts,
 ) -> Result<AbortHandle> {
     let failed = |error| Error::io(format!("listen on {}", path.display()), error);
     let bind = || {
@@ -92,12 +90,12 @@ pub(crate) fn listen(
         Ok(listener)
     };
     let listener = bind().map_err(failed)?;
-    let inlet = Arc::new(Inlet { exchange, overtaken, received: Mutex::default() });
-    Ok(tokio::spawn(accept(listener, inlet, audience)).abort_handle())
+    let inlet = Arc::new(Inlet { exchange, overtaken: timeouts.overtaken, received: Mutex::default() });
+    Ok(tokio::spawn(accept(listener, inlet, audience, timeouts.subscribers)).abort_handle())
 }
 
-async fn accept(listener: UnixListener, inlet: Arc<Inlet>, audience: PathBuf) {
-    inlet.exchange.audience.gather(audience, RETURN).await;
+async fn accept(listener: UnixListener, inlet: Arc<Inlet>, audience: PathBuf, patience: Duration) {
+    inlet.exchange.audience.gather(audience, patience).await;
     loop {
         match listener.accept().await {
             Ok((stream, _)) if is_ours(&stream) => {
@@ -271,7 +269,7 @@ mod tests {
 
         fn listen(&self) -> AbortHandle {
             let audience = self.folder.path().join("audience");
-            listen(&self.socket(), Arc::clone(&self.exchange), audience, Duration::from_millis(250)).unwrap()
+            listen(&self.socket(), Arc::clone(&self.exchange), audience, &Timeouts::default()).unwrap()
         }
 
         fn socket(&self) -> PathBuf {
@@ -400,7 +398,7 @@ mod tests {
     #[tokio::test]
     async fn events_wait_for_the_clients_of_the_daemon_before() {
         let mut bed = Bed::new();
-        bed.exchange.shims_heard().await;
+        bed.exchange.shims_heard(PATIENCE).await;
         let client = bed.exchange.subscribe_client(&[]).unwrap();
         // It dies with its client.
         bed.exchange.dismiss_clients();

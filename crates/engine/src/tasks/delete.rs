@@ -68,7 +68,7 @@ impl Supervisor {
         let missed = match deletion {
             None => false,
             Some(mut deletion) => {
-                self.exchange.shims_heard().await;
+                self.exchange.shims_heard(self.timeouts().subscribers).await;
                 let missed = time::timeout(self.timeouts().deletion, deletion.next()).await.is_err();
                 if !missed && let Err(error) = task.bundle.note_deleted() {
                     tracing::debug!(id = task.id(), %error, "after a crash of ours its end is published twice");

@@ -41,7 +41,7 @@ impl Bed {
         for name in ["proc", "dev", "tmp", "etc", "sys"] {
             fs::create_dir(folder.path().join("rootfs").join(name)).unwrap();
         }
-        fs::copy("/bin/busybox", folder.path().join("rootfs/bin/busybox")).unwrap();
+        tests::install(Path::new("/bin/busybox"), &folder.path().join("rootfs/bin/busybox"));
         for applet in ["true", "false", "sh", "sleep", "cat", "echo"] {
             std::os::unix::fs::symlink("busybox", folder.path().join("rootfs/bin").join(applet)).unwrap();
         }

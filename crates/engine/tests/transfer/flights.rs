@@ -76,6 +76,11 @@ fn small_and_large() -> Image {
     Image::new(vec![Layer::new(&[("small", b"a")]), Layer::random("large", 300_000, 1)])
 }
 
+/// Whether everybody in `scope` has given back what a transfer held: who leaves does so a little later.
+fn no_leases(bed: &Bed, scope: &Scope) -> bool {
+    bed.store.list_leases(scope, &model::Filter::parse::<&str>(&[]).unwrap()).unwrap().is_empty()
+}
+
 /// A registry that holds back the layers of `image`.
 fn held_back(image: &Image) -> (Fake, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
@@ -122,6 +127,7 @@ async fn namespaces_share_a_fetch_or_each_has_its_own() {
             first.await.unwrap().unwrap_or_else(|error| panic!("{what}: {error}"));
         }
         second.await.unwrap().unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(eventually(|| no_leases(&bed, &one) && no_leases(&bed, &two)), "{what}");
         match sharing {
             // What only the first's namespace had, and nobody in there wants any more, may be collected before it is ours.
             Sharing::Shared => assert!(leaves || asked(1), "{what}"),
@@ -199,6 +205,7 @@ async fn a_second_pull_is_on_board_while_the_first_unpacks() {
         for layer in &image.layers {
             assert_eq!(slow.gets(&layer.digest()), 1, "{snapshotter}, the first leaves: {leaves}");
         }
+        assert!(eventually(|| no_leases(&bed, &bed.scope)));
         bed.store.collect_garbage().unwrap();
         assert_eq!(bed.snapshots(snapshotter).len(), 2);
         assert!(bed.file(snapshotter, &image.chain()[1], "large").is_some());

@@ -9,7 +9,7 @@ use crate::{
 use engine::transfer::{Destination, ImageStore, Source, TransferConfig, Verifiers};
 use model::{Digest, Kind};
 use serde_json::{Value, json};
-use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
+use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_stored_unpacked_and_named_as_containerd_does() {
@@ -329,11 +329,11 @@ async fn layers_that_cannot_be_read_are_kept_or_refused_by_name() {
 async fn verifiers_are_asked_before_anything_is_pulled() {
     let image = Image::new(vec![Layer::new(&[("a", b"a")])]);
     let fake = Fake::start(&[("v1", &image)], |_, _| None);
-    let programs = tempfile::tempdir().unwrap();
+    let (programs, scripts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let write = |name: &str, script: &str| {
-        let path = programs.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let text = scripts.path().join(name);
+        std::fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        tests::install(&text, &programs.path().join(name));
     };
     let verifiers = |timeout| Verifiers { bin_dir: programs.path().to_owned(), max: 10, timeout };
     let bed = |timeout| Bed::with(TransferConfig { verifiers: Some(verifiers(timeout)), ..TransferConfig::default() });

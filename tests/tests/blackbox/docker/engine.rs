@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::forward::Forward;
@@ -75,9 +75,13 @@ impl Docker {
     }
 
     pub(crate) fn feed(&self, words: &[&str], stdin: &[u8]) -> Output {
-        // What dockerd waits for and does not hear of, it waits for without end.
+        self.within(tests::PATIENCE.as_secs(), words, stdin)
+    }
+
+    /// The same for so many seconds at most: what dockerd waits for and does not hear of, it waits for without end.
+    pub(crate) fn within(&self, seconds: u64, words: &[&str], stdin: &[u8]) -> Output {
         let child = Command::new("timeout")
-            .args(["-k", "5", &tests::PATIENCE.as_secs().to_string()])
+            .args(["-k", "5", &seconds.to_string()])
             .arg(tests::programs::peer("bin/docker"))
             .arg(format!("--host=unix://{}", self.dir.join("sock").display()))
             .args(words)
@@ -110,5 +114,6 @@ impl Docker {
         for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap() {
             drop(fs::remove_dir(hierarchy.unwrap().path().join(&self.namespace).join("buildkit")));
         }
+        drop(fs::remove_dir(Path::new("/sys/fs/cgroup").join(&self.namespace).join("buildkit")));
     }
 }
