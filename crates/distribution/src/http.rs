@@ -18,11 +18,15 @@ use std::{
     fmt, io,
     ops::Deref,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 use tokio::sync::Notify;
-use tokio_stream::{Stream, StreamExt as _};
+use tokio_stream::Stream;
 
 /// Most redirects in a row.
 pub(crate) const REDIRECTS: usize = 10;
@@ -37,6 +41,9 @@ pub struct Limits {
     /// Longest without progress, be it a byte of the answer, or of our body that the peer takes: a dead or stalled
     /// peer is given up.
     pub progress: Duration,
+    /// Longest that a peer may take to answer once it has the whole of a body: a registry makes a blob durable first,
+    /// wherever it keeps it.
+    pub settle: Duration,
     /// How often a request that failed in a passing way is sent again to the last host that may serve it.
     pub retries: u32,
     /// Longest wait that a `Retry-After` may ask for.
@@ -46,11 +53,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// containerd's bounds, and a minute without progress.
+    /// containerd's bounds, a minute without progress, and ten for an answer to a body.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
             progress: Duration::from_secs(60),
+            settle: Duration::from_secs(600),
             retries: 5,
             retry_after: Duration::from_secs(60),
             document: 8 << 20,
@@ -78,20 +86,28 @@ pub fn install_crypto() {
 pub(crate) fn client(host: &Host, limits: &Limits, observed: &Observed) -> Result<Client> {
     install_crypto();
     let proxies = Proxies::of_environment();
-    let inner = reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .user_agent(concat!("containerd/2.1.0+containerd-rs-", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         .proxy(Proxy::custom(move |url| proxies.of(url)))
         .dns_resolver(Names(observed.clone()))
-        .connect_timeout(host.dial_timeout.unwrap_or(limits.connect))
-        // It would count against who takes no bytes for half a minute. How long that may go on, we watch ourselves.
-        .tcp_user_timeout(None)
+        // How long a peer may take no bytes, we watch ourselves; this ends what nobody watches any more, as a body whose
+        // request was answered before its end.
+        .tcp_user_timeout(limits.progress * 2)
         .pool_max_idle_per_host(8)
         .http2_adaptive_window(true)
-        .tls_backend_preconfigured(tls::config(&host.tls)?)
+        // A connection that is dead is left for a new one before a request by it counts as stalled.
+        .http2_keep_alive_interval(limits.progress / 4)
+        .http2_keep_alive_timeout(limits.progress / 3)
+        .tls_backend_preconfigured(tls::config(&host.tls)?);
+    let builder = match host.dial_timeout.unwrap_or(limits.connect) {
+        Duration::ZERO => builder,
+        timeout => builder.connect_timeout(timeout),
+    };
+    let inner = builder
         .build()
         .map_err(|error| Error::invalid_argument(format!("set up a client for {host}")).caused_by(error))?;
-    Ok(Client { inner, progress: limits.progress })
+    Ok(Client { inner, progress: limits.progress, settle: limits.settle })
 }
 
 /// The connections to a host.
@@ -99,6 +115,7 @@ pub(crate) fn client(host: &Host, limits: &Limits, observed: &Observed) -> Resul
 pub(crate) struct Client {
     inner: reqwest::Client,
     progress: Duration,
+    settle: Duration,
 }
 
 /// A request's body, piece by piece.
@@ -109,31 +126,57 @@ impl Client {
         self.inner.request(method, url)
     }
 
-    /// Sends `request`, with `body` if there is one. Patience begins anew with each piece that the peer takes, and
-    /// after the last: reqwest's own bound would hold for the body as a whole.
+    /// Sends `request`, with `body` if there is one. Patience begins anew with each piece that the peer takes, and is
+    /// longer after the last: reqwest's own bound would hold for the body as a whole.
     pub(crate) async fn send(&self, request: RequestBuilder, body: Option<Pieces>) -> Result<Response, Failure> {
-        let taken = Arc::new(Notify::new());
+        let taken = Arc::new(Taken::default());
         let request = match body {
-            Some(body) => {
-                let taken = Arc::clone(&taken);
-                let body = body.map(move |piece| {
-                    taken.notify_one();
-                    piece
-                });
-                request.body(reqwest::Body::wrap_stream(body))
-            }
+            Some(pieces) => request.body(reqwest::Body::wrap_stream(Watched { pieces, taken: Arc::clone(&taken) })),
             None => request,
         };
         let mut answer = Box::pin(request.send());
         loop {
+            let patience = if taken.whole.load(Ordering::Acquire) { self.settle } else { self.progress };
             tokio::select! {
                 answer = &mut answer => {
                     return Ok(Response { inner: answer.map_err(Failure::of)?, progress: self.progress });
                 }
-                () = taken.notified() => {}
-                () = tokio::time::sleep(self.progress) => return Err(Failure::Stalled(self.progress)),
+                () = taken.more.notified() => {}
+                () = tokio::time::sleep(patience) => return Err(Failure::Stalled(patience)),
             }
         }
+    }
+}
+
+/// What a peer has taken of a body.
+#[derive(Debug, Default)]
+struct Taken {
+    more: Notify,
+    whole: AtomicBool,
+}
+
+/// A body that tells what is taken of it. It is dropped after its last piece.
+struct Watched {
+    pieces: Pieces,
+    taken: Arc<Taken>,
+}
+
+impl Stream for Watched {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = self.pieces.as_mut().poll_next(context);
+        if piece.is_ready() {
+            self.taken.more.notify_one();
+        }
+        piece
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.taken.whole.store(true, Ordering::Release);
+        self.taken.more.notify_one();
     }
 }
 
@@ -249,11 +292,12 @@ pub(crate) fn error(what: impl Into<String>, failure: &Failure) -> Error {
         }
         Failure::Transport(cause) => cause,
     };
-    let kind = match cause.is_timeout() {
-        true => Kind::DeadlineExceeded,
+    let kind = match failure {
+        // A connection that is given up for want of its peer's signs of life is no reason not to try another.
+        _ if cause.is_timeout() && cause.is_connect() => Kind::DeadlineExceeded,
         // Sending again would not help.
-        false if failure.is_mistrust() => Kind::Unauthenticated,
-        false => Kind::Unavailable,
+        _ if failure.is_mistrust() => Kind::Unauthenticated,
+        _ => Kind::Unavailable,
     };
     let mut text = cause.to_string();
     let mut source = cause.source();

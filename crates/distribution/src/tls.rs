@@ -3,13 +3,16 @@
 use crate::hosts::Tls;
 use model::{Error, Result};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error as TlsError, InconsistentKeys, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, InconsistentKeys, RootCertStore,
+    SignatureScheme,
     client::{
-        ResolvesClientCert,
+        ResolvesClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    server::ParsedCertificate,
     sign::CertifiedKey,
 };
 use std::{error::Error as StdError, fs, path::Path, sync::Arc};
@@ -21,25 +24,32 @@ pub(crate) fn config(tls: &Tls) -> Result<ClientConfig> {
     let pairs = tls.client.iter();
     let identities = pairs.map(|(certificate, key)| identity(certificate, key.as_deref(), &provider).map(Arc::new));
     let identities = Identities(identities.collect::<Result<_>>()?);
-    let roots = roots(tls)?;
-    let builder = match tls.skip_verify {
-        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
-        false => builder.with_root_certificates(roots),
+    let (roots, given) = roots(tls)?;
+    let builder = if tls.skip_verify {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+    } else if given.is_empty() {
+        builder.with_root_certificates(roots)
+    } else {
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let webpki = webpki.map_err(|error| invalid("use CA certificates".into(), error))?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { webpki, given }))
     };
     let mut config = builder.with_client_cert_resolver(Arc::new(identities));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// Whom we trust. A system may have no authorities: plain HTTP needs none, and over TLS nobody is trusted.
-fn roots(tls: &Tls) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
+/// Whom we trust, and which of their certificates we were given. A system may have no authorities: plain HTTP needs
+/// none, and over TLS nobody is trusted.
+fn roots(tls: &Tls) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
+    let (mut roots, mut given) = (RootCertStore::empty(), Vec::new());
     for path in &tls.authorities {
         let what = || format!("load CA certificate {}", path.display());
         let certificates = certificates(&read(path)?).map_err(|error| invalid(what(), error))?;
-        if roots.add_parsable_certificates(certificates).0 == 0 {
+        if roots.add_parsable_certificates(certificates.iter().cloned()).0 == 0 {
             return Err(invalid(what(), "there is none in it"));
         }
+        given.extend(certificates);
     }
     if !tls.exclusive {
         let system = rustls_native_certs::load_native_certs();
@@ -48,7 +58,7 @@ fn roots(tls: &Tls) -> Result<RootCertStore> {
         }
         roots.add_parsable_certificates(system.certs);
     }
-    Ok(roots)
+    Ok((roots, given))
 }
 
 fn identity(certificate: &Path, key: Option<&Path>, provider: &CryptoProvider) -> Result<CertifiedKey> {
@@ -102,6 +112,62 @@ impl ResolvesClientCert for Identities {
     fn has_certs(&self) -> bool {
         !self.0.is_empty()
     }
+}
+
+/// Trusts authorities, and who shows a certificate of theirs as its own: `openssl req -x509` makes one that serves as
+/// both, which Go's crypto/x509 believes, but webpki does not.
+#[derive(Debug)]
+struct Known {
+    webpki: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        match self.webpki.verify_server_cert(certificate, chain, name, ocsp, now) {
+            // It is valid at this time: that was looked at before.
+            Err(error) if is_authority(&error) && self.given.contains(certificate) => {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.webpki.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.webpki.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
+
+/// Whether a certificate was refused because it is an authority's.
+fn is_authority(error: &TlsError) -> bool {
+    let TlsError::InvalidCertificate(CertificateError::Other(cause)) = error else { return false };
+    matches!(cause.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// Takes everybody for whom we want to speak to.

@@ -85,6 +85,57 @@ async fn a_password_does_not_follow_a_token_server_to_another_host() {
     assert!(tokens.heard().contains("authorization: basic"), "the first was told");
 }
 
+/// Two requests with a token that is good for neither: the registry wants a password from both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_twice_at_once_is_no_refused_password() {
+    let tokens = Server::start(|_, _| reply("200 OK", &[], b"{\"token\":\"t\"}"));
+    let (realm, both) = (tokens.address.clone(), std::sync::Barrier::new(2));
+    let server = Server::start(move |head, _| {
+        if head.to_ascii_lowercase().contains("authorization: basic") || head.contains("/first ") {
+            return match has(head, "t") || !head.contains("/first ") {
+                true => reply("200 OK", &[("content-type", MANIFEST)], b"{}"),
+                false => bearer(&realm, ""),
+            };
+        }
+        both.wait();
+        reply("401 Unauthorized", &[("www-authenticate", "Basic realm=\"r\"")], b"")
+    });
+    let here = known(&server);
+    here.manifest("first").await.unwrap();
+    let (one, two) = tokio::join!(here.manifest("one"), here.manifest("two"));
+    one.unwrap();
+    two.unwrap();
+}
+
+/// As registry.k8s.io does, whose blobs are at registries that give everybody a token.
+#[tokio::test]
+async fn a_registry_that_we_are_sent_to_gets_a_token_for_nobody() {
+    let tokens = Server::start(|head, _| {
+        let asked = head.replace("%3A", ":").replace("%2F", "/");
+        match asked.contains("scope=repository:there/app:pull") {
+            true => reply("200 OK", &[], b"{\"token\":\"t\"}"),
+            false => reply("403 Forbidden", &[], b""),
+        }
+    });
+    let realm = tokens.address.clone();
+    let other = Server::start(move |head, _| match has(head, "t") {
+        true => reply("200 OK", &[("content-type", MANIFEST)], b"{}"),
+        false => bearer(&realm, ",scope=\"repository:there/app:pull\""),
+    });
+    let location = format!("http://{}/v2/there/app/manifests/v1", other.address);
+    let server = Server::start(move |head, _| match head.to_ascii_lowercase().contains("authorization: basic") {
+        true => reply("307 Temporary Redirect", &[("location", &location)], b""),
+        false => reply("401 Unauthorized", &[("www-authenticate", "Basic realm=\"r\"")], b""),
+    });
+    let here = known(&server);
+    for _ in 0..2 {
+        here.manifest("v1").await.unwrap();
+    }
+    assert_eq!((tokens.count(), other.count()), (1, 3), "the token is used again");
+    let heard = tokens.heard() + &other.heard();
+    assert!(!heard.contains("authorization: basic") && heard.contains("get /token"), "{heard}");
+}
+
 #[tokio::test]
 async fn what_may_not_be_mounted_is_uploaded() {
     // It gives a token to anybody, with fewer scopes than were asked for.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use distribution::{Blob, Credential, Fixed, Hosts, Mounted, Repository};
 use model::{Algorithm, Digest, Kind};
 use sha2::{Digest as _, Sha256};
-use std::{fs, sync::Arc};
+use std::{fs, process::Command, sync::Arc};
 use support::{Registry, certificates, certificates_by, hosts_toml, repository, repository_as};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -109,6 +109,36 @@ async fn a_password_is_shown_where_it_is_asked_for() {
     for credentials in [fixed("wrong"), Arc::new(Fixed { host: "elsewhere".into(), ..(*fixed("U*U")).clone() })] {
         let refused = repository_as(&registry.address, "app", &Hosts::default(), credentials);
         assert_eq!(refused.resolve("v1").await.unwrap_err().kind(), Kind::Unauthenticated);
+    }
+}
+
+/// What `openssl req -x509` makes is an authority, which browsers take for no server; Go's programs do.
+#[tokio::test]
+async fn tls_with_a_certificate_that_is_its_own_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = r#"
+        for name in right other; do
+            openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=tests -keyout $name.key -out $name.pem \
+                -addext subjectAltName=IP:127.0.0.1
+        done
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=tests -keyout name.key -out name.pem \
+            -addext subjectAltName=DNS:r.example"#;
+    let output = Command::new("sh").args(["-ec", script]).current_dir(dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let at = dir.path().display().to_string();
+    let config = tempfile::tempdir().unwrap();
+    for (shown, trusted, expected) in [
+        ("right", "right", Kind::NotFound),
+        ("right", "other", Kind::Unauthenticated),
+        ("name", "name", Kind::Unauthenticated),
+    ] {
+        let tls = format!("  tls: {{certificate: {at}/{shown}.pem, key: {at}/{shown}.key}}");
+        let registry = Registry::start(&tls, "");
+        let text = format!("server = \"https://{}\"\nca = \"{at}/{trusted}.pem\"", registry.address);
+        let hosts = hosts_toml(config.path(), &registry.address, &text);
+        let here = repository_as(&registry.address, "app", &hosts, Arc::new(distribution::Anonymous));
+        let error = here.resolve("v1").await.unwrap_err();
+        assert_eq!(error.kind(), expected, "{shown} by {trusted}: {error}");
     }
 }
 

@@ -2,18 +2,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 
-use distribution::{Anonymous, Blob, Limits, Repository, Rests};
+use distribution::{Anonymous, Blob, Hosts, Limits, Repository, Rests};
 use model::{Algorithm, Digest, Kind};
+use rustls::{ServerConnection, StreamOwned};
 use sha2::{Digest as _, Sha256};
 use std::{
     io::Read as _,
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
-use support::{Pace, Server, hosts_toml, limits, reply, reply_claiming, repository, repository_as, serve};
+use support::{
+    Pace, Server, certificates, hosts_toml, limits, reply, reply_claiming, repository, repository_as, serve,
+};
+use tls::server_tls;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -157,6 +166,35 @@ async fn only_a_host_that_answers_without_tls_is_spoken_to_without() {
     assert!(!seen.is_empty() && seen.iter().all(|byte| *byte == 0x16), "handshakes alone: {seen:?}");
 }
 
+/// Nothing is lost with a connection by HTTP/2 that died: another takes its place.
+#[tokio::test]
+async fn a_connection_without_signs_of_life_is_left_for_another() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let tls = server_tls(dir.path(), "h2");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&tls)).unwrap(), stream);
+            // A handshake, and the preface of HTTP/2; then it hears no more.
+            if stream.read_exact(&mut [0; 24]).is_ok() {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            thread::spawn(move || {
+                let _stream = stream;
+                thread::sleep(HOUR);
+            });
+        }
+    });
+    let limits = Limits { progress: Duration::from_secs(12), retries: 1, ..limits() };
+    let here = Repository::open(&address, "app", &Hosts::default(), &(Arc::new(Anonymous) as _), limits).unwrap();
+    let error = here.manifest("v1").await.unwrap_err();
+    assert_eq!((error.kind(), connections.load(Ordering::SeqCst)), (Kind::Unavailable, 2), "{error}");
+}
+
 /// The registry r.example, which is at `address` without TLS, with more said of it in `text`.
 fn plain(dir: &std::path::Path, address: &str, text: &str, limits: Limits) -> Repository {
     let hosts = hosts_toml(dir, "r.example", &format!("server = \"http://{address}\"\n{text}"));
@@ -197,6 +235,15 @@ async fn a_body_that_stalls_is_asked_for_from_where_it_stopped() {
     assert!(start.elapsed() >= PROGRESS, "not before its time: {:?}", start.elapsed());
     let asked = heads.lock().unwrap()[1].to_ascii_lowercase();
     assert!(asked.contains("range: bytes=50000-\r\n"), "{asked}");
+}
+
+/// Zero sets no limit.
+#[tokio::test]
+async fn a_connection_may_take_as_long_as_it_takes() {
+    let server = Server::start(served);
+    let config = tempfile::tempdir().unwrap();
+    let here = plain(config.path(), &server.address, "dial_timeout = \"0s\"", limits());
+    here.manifest("v1").await.unwrap();
 }
 
 /// `Limits` would wait half a minute for a connection.

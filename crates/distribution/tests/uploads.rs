@@ -2,20 +2,28 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 
 use bytes::Bytes;
 use distribution::{Credential, Fixed, Mounted, Observer, Repository, Upload, Uploads};
 use model::{Algorithm, Digest, Kind};
+use rustls::{ServerConnection, StreamOwned};
 use sha2::{Digest as _, Sha256};
 use std::{
-    io,
+    io::{self, Read, Write},
+    net::TcpListener,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
-use support::{Pace, Server, hosts_toml, impatient, reply, repository, repository_as};
+use support::{
+    Pace, Server, certificates, head_of, hosts_toml, impatient, refuse_tls, reply, repository, repository_as,
+};
+use tls::server_tls;
 use tokio_stream::Stream;
 
 fn digest(bytes: &[u8]) -> Digest {
@@ -178,11 +186,198 @@ async fn signatures_are_in_no_error_and_no_dump() {
 }
 
 async fn push(repository: &Repository, size: usize) -> model::Result<bool> {
+    push_by(repository, size, &Uploads::new(1)).await
+}
+
+async fn push_by(repository: &Repository, size: usize, uploads: &Uploads) -> model::Result<bool> {
     let open = move |offset: u64| {
         let left = zeros(size - usize::try_from(offset).unwrap());
         async move { Ok(left) }
     };
-    repository.push_blob(&digest(b"x"), size as u64, None, &Uploads::new(1), open).await
+    repository.push_blob(&digest(b"x"), size as u64, None, uploads, open).await
+}
+
+/// Answers what it is asked by `stream`, but reads no body: it says `early` instead, if anything.
+fn deaf(mut stream: impl Read + Write, early: &[u8]) {
+    while let Ok(head) = head_of(&mut stream) {
+        if head.starts_with("PUT") {
+            drop(stream.write_all(early));
+            return thread::sleep(Duration::from_secs(600));
+        }
+        let reply = beginning(&head, "/v2/app/blobs/uploads/1").unwrap_or_else(|| reply("404 Not Found", &[], b""));
+        if stream.write_all(&reply).and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The HTTP client keeps the body of a request that was answered early, or given up, for as long as the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_which_no_more_is_taken_holds_up_no_other() {
+    const SIZE: usize = 64 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let tls = server_tls(dir.path(), "http/1.1");
+    for tls in [None, Some(tls)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let is_tls = tls.is_some();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let tls = tls.clone();
+                thread::spawn(move || match tls {
+                    Some(tls) => deaf(StreamOwned::new(ServerConnection::new(tls).unwrap(), stream), b""),
+                    None if is_handshake(&stream) => refuse_tls(stream),
+                    None => deaf(stream, b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"),
+                });
+            }
+        });
+        // The kernel gives a connection up after twice that.
+        let here = impatient(&address, Duration::from_secs(if is_tls { 3 } else { 180 }));
+        let uploads = Uploads::new(1);
+        for _ in 0..2 {
+            let sent = tokio::time::timeout(Duration::from_secs(120), push_by(&here, SIZE, &uploads)).await;
+            let error = sent.expect("no turn is kept").unwrap_err();
+            let expected = if is_tls { Kind::DeadlineExceeded } else { Kind::Unavailable };
+            assert_eq!(error.kind(), expected, "{error}");
+        }
+    }
+}
+
+fn is_handshake(stream: &std::net::TcpStream) -> bool {
+    let mut first = [0];
+    stream.peek(&mut first).is_ok() && first[0] == 0x16
+}
+
+/// However much it says that it has.
+#[tokio::test]
+async fn a_registry_that_has_more_than_there_is_gets_the_blob_anew() {
+    for range in ["0-10", "0-18446744073709551615"] {
+        let server = Server::start(move |head, before| match (head.split(' ').next(), before) {
+            (Some("PUT"), 2) => reply("500 Oops", &[], b""),
+            (Some("PUT"), _) => reply("201 Created", &[], b""),
+            (Some("GET"), _) => reply("204 No Content", &[("range", range)], b""),
+            _ => beginning(head, "/v2/app/blobs/uploads/1").unwrap(),
+        });
+        assert!(push(&repository(&server.address, "app"), 10).await.unwrap(), "{range}");
+        let heard = server.heard();
+        assert_eq!((heard.matches("post /").count(), heard.matches("put /").count()), (2, 2), "{range}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_takes_no_pieces_gets_the_blob_anew() {
+    let server = Server::start(move |head, before| match (head.split(' ').next(), before) {
+        (Some("PUT"), 2) => reply("500 Oops", &[], b""),
+        (Some("PUT"), _) => reply("201 Created", &[], b""),
+        (Some("GET"), _) => reply("204 No Content", &[("range", "0-4")], b""),
+        (Some("PATCH"), _) => reply("405 Method Not Allowed", &[], b""),
+        _ => beginning(head, "/v2/app/blobs/uploads/1").unwrap(),
+    });
+    assert!(push(&repository(&server.address, "app"), 10).await.unwrap());
+    assert_eq!(server.heard().matches("patch /").count(), 1);
+}
+
+#[tokio::test]
+async fn pieces_are_as_large_as_the_registry_wants_them() {
+    const SIZE: usize = 12 << 20;
+    for (least, pieces) in [("7000000", 2), ("100000000", 0)] {
+        let server = Server::start(move |head, before| match (head.split(' ').next(), before) {
+            (Some("POST"), _) => {
+                let location = ("location", "/v2/app/blobs/uploads/1");
+                reply("202 Accepted", &[location, ("oci-chunk-min-length", least)], b"")
+            }
+            (Some("PUT"), 2) => reply("500 Oops", &[], b""),
+            (Some("PUT"), _) => reply("201 Created", &[], b""),
+            (Some("GET"), _) => reply("204 No Content", &[("range", "0-99")], b""),
+            (Some("PATCH"), _) => reply("202 Accepted", &[("location", "/v2/app/blobs/uploads/1")], b""),
+            _ => reply("404 Not Found", &[], b""),
+        });
+        assert!(push(&repository(&server.address, "app"), SIZE).await.unwrap(), "{least}");
+        assert_eq!(server.heard().matches("patch /").count(), pieces, "{least}: {}", server.heard());
+    }
+}
+
+/// As containerd takes it.
+#[tokio::test]
+async fn a_location_may_lack_its_scheme() {
+    let own = Arc::new(Mutex::new(String::new()));
+    let address = Arc::clone(&own);
+    let server = Server::start(move |head, _| {
+        let location = format!("{}/v2/app/blobs/uploads/1", address.lock().unwrap());
+        beginning(head, &location).unwrap_or_else(|| reply("201 Created", &[], b""))
+    });
+    own.lock().unwrap().push_str(&server.address);
+    assert!(push(&repository(&server.address, "app"), 10).await.unwrap());
+    assert!(server.heard().contains("put /v2/app/blobs/uploads/1?digest="), "{}", server.heard());
+}
+
+/// A proxy of registries has to know with each request for which of them it is.
+#[tokio::test]
+async fn a_server_elsewhere_is_told_which_registry_is_meant_throughout() {
+    let location = "/v2/app/blobs/uploads/1?_state=s";
+    let server = Server::start(move |head, before| match (head.split(' ').next(), before) {
+        (Some("PUT"), 2) => reply("500 Oops", &[], b""),
+        (Some("PUT"), _) => reply("201 Created", &[], b""),
+        (Some("GET"), _) if head.contains("/tags/") && before < 7 => {
+            reply("200 OK", &[("link", "</v2/app/tags/list?last=a>; rel=\"next\"")], b"{\"tags\":[\"a\"]}")
+        }
+        (Some("GET"), _) if head.contains("/tags/") => reply("200 OK", &[], b"{\"tags\":[\"b\"]}"),
+        (Some("GET"), _) => reply("204 No Content", &[("range", "0-4"), ("location", location)], b""),
+        (Some("PATCH"), _) => reply("202 Accepted", &[("location", location)], b""),
+        _ => beginning(head, location).unwrap(),
+    });
+    let config = tempfile::tempdir().unwrap();
+    let hosts = hosts_toml(config.path(), "r.example", &format!("server = \"http://{}\"", server.address));
+    let here = repository_as("r.example", "app", &hosts, Arc::new(distribution::Anonymous));
+    assert!(push(&here, 10).await.unwrap());
+    assert_eq!(here.tags().await.unwrap(), ["a", "b"]);
+    let heads = server.heads.lock().unwrap().clone();
+    let lines: Vec<_> = heads.iter().filter_map(|head| head.lines().next()).collect();
+    assert_eq!(lines.len(), 8, "{lines:#?}");
+    for line in lines {
+        assert_eq!(line.matches("ns=r.example").count(), 1, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_follows_a_redirect_that_keeps_it() {
+    for (status, follows) in
+        [("307 Temporary Redirect", true), ("308 Permanent Redirect", true), ("302 Found", false), ("301 Moved", false)]
+    {
+        let server = Server::start(move |head, _| match head.starts_with("PUT /moved ") {
+            true => reply("201 Created", &[], b""),
+            false => reply(status, &[("location", "/moved")], b""),
+        });
+        let here = repository(&server.address, "app");
+        let put = here.put_manifest("v1", "application/json", Bytes::from_static(b"{}")).await;
+        assert_eq!(put.is_ok(), follows, "{status}: {put:?}");
+        assert_eq!(server.heard().matches("content-length: 2\r\n").count(), if follows { 2 } else { 1 });
+    }
+}
+
+/// A large blob may take a registry minutes to move to its place.
+#[tokio::test]
+async fn an_answer_to_a_whole_body_may_take_longer_than_a_piece_of_it() {
+    let server = Server::start(|head, _| {
+        beginning(head, "/v2/app/blobs/uploads/1").unwrap_or_else(|| {
+            if head.starts_with("PUT") {
+                thread::sleep(Duration::from_secs(6));
+            }
+            reply("202 Accepted", &[("location", "/v2/app/blobs/uploads/1")], b"")
+        })
+    });
+    let limits = distribution::Limits { progress: Duration::from_secs(3), ..support::limits() };
+    let here = Repository::open(&server.address, "app", &distribution::Hosts::default(), &anonymous(), limits).unwrap();
+    begun(&here).await.whole(10, zeros(10)).await.unwrap();
+    // In chunks, it is the request that closes the upload.
+    let mut upload = begun(&here).await;
+    upload.chunk(Bytes::from_static(b"x")).await.unwrap();
+    upload.commit().await.unwrap();
+}
+
+fn anonymous() -> Arc<dyn distribution::Credentials> {
+    Arc::new(distribution::Anonymous)
 }
 
 #[tokio::test]

@@ -4,7 +4,13 @@ use super::credentials::{Answer, Credential, Credentials};
 use base64::Engine as _;
 use model::{Error, Result};
 use serde::Deserialize;
-use std::{collections::HashMap, io, path::Path, process::Stdio, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 /// Longest that a helper may take.
@@ -18,7 +24,7 @@ const TOKEN_USER: &str = "<token>";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DockerConfig {
-    auths: HashMap<String, Entry>,
+    auths: BTreeMap<String, Entry>,
     cred_helpers: HashMap<String, String>,
     creds_store: String,
 }
@@ -64,29 +70,57 @@ impl DockerConfig {
 
     /// The helper program that is asked for the credential of `host`, unless the configuration has it itself.
     pub fn helper_of(&self, host: &str) -> Option<String> {
-        let names = names_of(host);
-        let own = names.iter().find_map(|name| self.cred_helpers.get(*name));
-        let inline = || self.auths.iter().any(|(name, entry)| names.contains(&bare(name)) && entry.is_filled());
-        let helper = match own {
-            Some(own) => own,
-            None if self.creds_store.is_empty() || inline() => return None,
-            None => &self.creds_store,
-        };
-        Some(program_of(helper))
+        match self.source(&names_of(host)) {
+            Source::Helper(helper) | Source::Store(helper) => Some(program_of(helper)),
+            Source::Entry(_) | Source::Nothing => None,
+        }
     }
 
     async fn find(&self, host: &str) -> Result<Option<Credential>> {
         let names = names_of(host);
-        if let Some(helper) = names.iter().find_map(|name| self.cred_helpers.get(*name)) {
-            return ask_helper(helper, names[0]).await;
+        match self.source(&names) {
+            Source::Helper(helper) => ask_helper(helper, names[0]).await,
+            Source::Entry(entry) => entry.credential(),
+            Source::Store(helper) => Ok(ask_helper(helper, names[0]).await.unwrap_or_else(|error| {
+                // It may be here for another host. Most images need nobody, and a registry that does will say so.
+                tracing::warn!(%error, "docker's store of credentials has none");
+                None
+            })),
+            Source::Nothing => Ok(None),
         }
-        if let Some(found) = self.auths.iter().find(|(name, _)| names.contains(&bare(name)))
-            && let Some(credential) = found.1.credential()?
-        {
-            return Ok(Some(credential));
-        }
-        if self.creds_store.is_empty() { Ok(None) } else { ask_helper(&self.creds_store, names[0]).await }
     }
+
+    /// Where the credential of the host with these names is.
+    fn source(&self, names: &[&str]) -> Source<'_> {
+        if let Some(helper) = names.iter().find_map(|name| self.cred_helpers.get(*name)) {
+            return Source::Helper(helper);
+        }
+        match names.iter().find_map(|name| self.entry(name)) {
+            Some(entry) => Source::Entry(entry),
+            None if self.creds_store.is_empty() => Source::Nothing,
+            None => Source::Store(&self.creds_store),
+        }
+    }
+
+    /// The entry of `name`, or of a URL of it. Other paths are of other things: docker keeps tokens of its own in
+    /// `https://index.docker.io/v1/access-token` and `…/refresh-token`.
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        let filled = |entry: &&Entry| entry.is_filled();
+        self.auths.get(name).filter(filled).or_else(|| {
+            let alike = self.auths.iter().filter(|(key, _)| is_url_of(key, name));
+            alike.map(|(_, entry)| entry).find(filled)
+        })
+    }
+}
+
+/// Where a credential is.
+enum Source<'a> {
+    /// With a helper that keeps those of this host.
+    Helper(&'a str),
+    Entry(&'a Entry),
+    /// With the helper of all hosts.
+    Store(&'a str),
+    Nothing,
 }
 
 impl Credentials for DockerConfig {
@@ -123,17 +157,15 @@ impl Entry {
 fn names_of(host: &str) -> Vec<&str> {
     match host {
         "registry-1.docker.io" | "docker.io" => vec!["https://index.docker.io/v1/", "index.docker.io", "docker.io"],
-        host => vec![host],
+        host => std::iter::once(host).chain(host.strip_suffix(":443")).collect(),
     }
 }
 
-/// A key of `auths` without scheme and path.
-fn bare(name: &str) -> &str {
-    if name == "https://index.docker.io/v1/" {
-        return name;
-    }
-    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
-    name.split('/').next().unwrap_or(name)
+/// Whether `key` is the API of the host `name`.
+fn is_url_of(key: &str, name: &str) -> bool {
+    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let path = bare.strip_prefix(name).and_then(|path| path.strip_prefix('/').or(path.is_empty().then_some("")));
+    path.is_some_and(|path| matches!(path, "" | "v1" | "v1/" | "v2" | "v2/"))
 }
 
 fn program_of(helper: &str) -> String {
@@ -147,24 +179,25 @@ async fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>> {
         return Err(Error::invalid_argument(format!("credential helper {helper:?} is not a program's name")));
     }
     let what = format!("ask {program} for {server}");
+    // Another attempt would not help, and nothing of the image is missing.
+    let failed = |why: String| Error::failed_precondition(what.clone()).caused_by(why);
     let answer = tokio::time::timeout(HELPER_TIMEOUT, run_helper(&program, server))
         .await
-        .map_err(|_| Error::deadline_exceeded(format!("{what}: no answer in {HELPER_TIMEOUT:?}")))?
-        .map_err(|error| Error::io(what.clone(), error))?;
+        .map_err(|_| failed(format!("no answer in {HELPER_TIMEOUT:?}")))?
+        .map_err(|error| failed(error.to_string()))?;
     if !answer.status.success() {
         let said = String::from_utf8_lossy(&answer.stdout);
         if said.contains("credentials not found") {
             return Ok(None);
         }
-        return Err(Error::unknown(format!("{what}: {}", said.trim())));
+        return Err(failed(said.trim().to_owned()));
     }
-    let answer: HelperAnswer =
-        serde_json::from_slice(&answer.stdout).map_err(|error| Error::unknown(what).caused_by(error))?;
-    Ok(Some(if answer.username == TOKEN_USER {
-        Credential::Identity(answer.secret)
-    } else {
-        Credential::Basic { username: answer.username, password: answer.secret }
-    }))
+    let answer: HelperAnswer = serde_json::from_slice(&answer.stdout).map_err(|error| failed(error.to_string()))?;
+    Ok(match answer {
+        HelperAnswer { secret, .. } if secret.is_empty() => None,
+        HelperAnswer { username, secret } if username == TOKEN_USER => Some(Credential::Identity(secret)),
+        HelperAnswer { username, secret } => Some(Credential::Basic { username, password: secret }),
+    })
 }
 
 async fn run_helper(program: &str, server: &str) -> io::Result<std::process::Output> {
@@ -210,11 +243,43 @@ mod tests {
         assert!(!format!("{config:?}").contains("dTpwOnE"), "secrets are not for logs");
     }
 
+    /// As they are after docker's login by a browser, and podman's to an organisation.
+    #[tokio::test]
+    async fn of_several_keys_of_a_host_its_own_is_taken() {
+        let config: DockerConfig = serde_json::from_str(
+            r#"{"auths": {
+                "https://index.docker.io/v1/": {"username": "right", "password": "p"},
+                "https://index.docker.io/v1/access-token": {"username": "access", "password": "p"},
+                "https://index.docker.io/v1/refresh-token": {"username": "refresh", "password": "p"},
+                "quay.example/org": {"username": "organisation", "password": "p"},
+                "empty.example": {},
+                "http://empty.example/v1/": {},
+                "https://empty.example/v1/": {"username": "right", "password": "p"},
+                "https://port.example": {"username": "right", "password": "p"},
+                "exact.example": {"username": "right", "password": "p"},
+                "https://exact.example": {"username": "other", "password": "p"}
+            }}"#,
+        )
+        .unwrap();
+        let right = Some(Credential::Basic { username: "right".into(), password: "p".into() });
+        for host in ["registry-1.docker.io", "empty.example", "port.example:443", "exact.example"] {
+            assert_eq!(config.find(host).await.unwrap(), right, "{host}");
+        }
+        for host in ["quay.example", "example", "port.example:5000"] {
+            assert_eq!(config.find(host).await.unwrap(), None, "{host}");
+        }
+    }
+
     #[tokio::test]
     async fn a_helper_that_is_not_there_is_named() {
-        let config: DockerConfig = serde_json::from_str(r#"{"credsStore": "no-such-helper"}"#).unwrap();
+        let config = r#"{"credHelpers": {"r.example": "no-such-helper"}, "credsStore": "nor-this"}"#;
+        let config: DockerConfig = serde_json::from_str(config).unwrap();
         let error = config.find("r.example").await.unwrap_err();
         assert!(error.to_string().contains("docker-credential-no-such-helper"), "{error}");
+        assert_eq!(error.kind(), model::Kind::FailedPrecondition);
         assert_eq!(config.helper_of("r.example").as_deref(), Some("docker-credential-no-such-helper"));
+        // One that is there for every host hinders none that needs nobody.
+        assert_eq!(config.find("s.example").await.unwrap(), None);
+        assert_eq!(config.helper_of("s.example").as_deref(), Some("docker-credential-nor-this"));
     }
 }

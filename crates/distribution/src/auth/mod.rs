@@ -6,12 +6,14 @@
 mod challenge;
 mod credentials;
 mod docker_config;
+mod elsewhere;
 mod token;
 
 use crate::http::{Client, Response, is_within};
 use challenge::{Challenge, Scheme};
 pub use credentials::{Anonymous, Answer, Credential, Credentials, Fixed};
 pub use docker_config::DockerConfig;
+pub(crate) use elsewhere::Elsewhere;
 use model::{Error, Kind, Result};
 use reqwest::header::HeaderMap;
 use std::{
@@ -129,8 +131,11 @@ impl Authorizer {
                 *state = None;
                 Ok(())
             }
-            Some(State::Header(_)) => Err(self.refused("the credential was refused")),
-            None => Ok(()),
+            Some(State::Header(header)) if Some(header.as_str()) == refused => {
+                Err(self.refused("the credential was refused"))
+            }
+            // Refused with a token of before.
+            Some(State::Header(_)) | None => Ok(()),
         }
     }
 

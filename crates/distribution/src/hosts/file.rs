@@ -1,7 +1,8 @@
 //! `hosts.toml`: the server and its mirrors, in the order they are written.
 
-use super::{Capabilities, Host, Hosts, certs};
+use super::{Capabilities, Host, Hosts, certs, port_of};
 use model::{Error, Result};
+use reqwest::header::{HeaderName, HeaderValue};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -90,11 +91,22 @@ fn at_url(text: &str, override_path: bool, defaults: &Hosts) -> Result<Host> {
     let url = url::Url::parse(&with_scheme)
         .map_err(|error| Error::invalid_argument(format!("server {text:?} is not a URL")).caused_by(error))?;
     let name = url.host_str().ok_or_else(|| Error::invalid_argument(format!("server {text:?} names no host")))?;
-    let authority = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+    // The usual port is none to a URL, but named it says that no other is meant.
+    let authority = match url.port().or_else(|| url.port_or_known_default().filter(|_| names_port(&with_scheme))) {
+        Some(port) => format!("{name}:{port}"),
+        None => name.to_owned(),
+    };
     let mut host = defaults.host(url.scheme(), &authority);
     let path = url.path().trim_end_matches('/');
     host.path = if override_path || path.ends_with("/v2") { path.to_owned() } else { format!("{path}/v2") };
     Ok(host)
+}
+
+/// Whether the URL `text` has a port.
+fn names_port(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    port_of(authority).is_some_and(|port| !port.is_empty())
 }
 
 fn capabilities(item: &Item) -> Result<Capabilities> {
@@ -148,13 +160,17 @@ fn headers(item: &Item) -> Result<Vec<(String, String)>> {
     let table = item.as_table_like().ok_or_else(|| invalid("header", "a table"))?;
     let mut headers = Vec::new();
     for (name, value) in table.iter() {
-        match value.as_str() {
-            Some(value) => headers.push((name.to_owned(), value.to_owned())),
-            None => {
-                for value in strings(value.as_value(), &format!("header.{name}"))? {
-                    headers.push((name.to_owned(), value));
-                }
+        let key = format!("header.{name}");
+        let values = match value.as_str() {
+            Some(value) => vec![value.to_owned()],
+            None => strings(value.as_value(), &key)?,
+        };
+        for value in values {
+            // The value is not shown: it may be a secret.
+            if HeaderName::try_from(name).is_err() || HeaderValue::try_from(&value).is_err() {
+                return Err(invalid(&key, "a header as HTTP has them (RFC 9110, 5.5)"));
             }
+            headers.push((name.to_owned(), value));
         }
     }
     Ok(headers)
@@ -249,6 +265,29 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_is_named_is_kept() {
+        for (server, authority, is_own) in [
+            ("https://example.org:443", "example.org:443", true),
+            ("http://example.org:80/v2", "example.org:80", true),
+            ("http://example.org:443", "example.org:443", false),
+            ("example.org:443", "example.org:443", true),
+            ("https://example.org", "example.org", true),
+            ("https://[::1]:443", "[::1]:443", false),
+            ("https://[::1]", "[::1]", false),
+            ("https://example.org/a:443", "example.org", true),
+        ] {
+            let host = hosts(&format!("server = \"{server}\"")).unwrap().remove(0);
+            assert_eq!((host.authority.as_str(), host.is_of("example.org")), (authority, is_own), "{server}");
+        }
+        // TLS is not tried where plain HTTP is asked for by its port.
+        let text = "server = \"http://r.example:80\"\nca = \"a\"";
+        let text = text.to_owned() + "\n[host.\"http://s.example\"]\nca = \"a\"";
+        let found = hosts(&text).unwrap();
+        let schemes: Vec<_> = found.into_iter().map(|host| host.with_fallback().scheme).collect();
+        assert_eq!(schemes, ["https", "http"]);
+    }
+
+    #[test]
     fn what_cannot_be_understood_is_refused_by_name() {
         for (text, named) in [
             ("server = 5", "server"),
@@ -257,6 +296,8 @@ mod tests {
             ("[host.\"https://a\"]\nskip_verify = \"yes\"", "skip_verify"),
             ("[host.\"https://a\"]\ndial_timeout = \"soon\"", "soon"),
             ("[host.\"https://a\"]\nclient = [[\"one\"]]", "client"),
+            ("[header]\n\"x y\" = \"1\"", "header.x y"),
+            ("[header]\nx-a = [\"1\", \"2\\n3\"]", "header.x-a"),
             ("server = \"https://\"", "https://"),
             ("[host", "TOML"),
         ] {

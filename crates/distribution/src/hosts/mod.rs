@@ -69,7 +69,7 @@ pub struct Host {
     pub tls: Tls,
     /// Headers sent with every request.
     pub headers: Vec<(String, String)>,
-    /// Longest that a connection may take.
+    /// Longest that a connection may take; zero sets no limit.
     pub dial_timeout: Option<Duration>,
     /// Whether this is a mirror (`[host]`), not the `server`.
     pub mirror: bool,
@@ -95,7 +95,9 @@ impl Host {
 
     /// Whether this is where `registry` itself is. Any other host serves it for it, and is told so with `?ns=`.
     pub(crate) fn is_of(&self, registry: &str) -> bool {
-        self.authority.eq_ignore_ascii_case(own_authority(registry))
+        let usual = if self.scheme == "https" { ":443" } else { ":80" };
+        let bare = |authority: &str| authority.strip_suffix(usual).unwrap_or(authority).to_ascii_lowercase();
+        bare(&self.authority) == bare(own_authority(registry))
     }
 
     /// Where the scheme was guessed or TLS was configured for an HTTP host, TLS goes first.

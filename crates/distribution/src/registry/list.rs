@@ -90,6 +90,7 @@ impl Repository {
             }
             let next = header(response.headers(), LINK.as_str()).and_then(next_of);
             let next = next.and_then(|next| endpoint.join(response.url(), next).ok());
+            let next = next.map(|next| self.told(endpoint, next));
             let page = read_bounded(response, self.limits.document, what).await?;
             bytes += page.len();
             if bytes > self.limits.document {

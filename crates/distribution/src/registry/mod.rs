@@ -13,7 +13,7 @@ mod send;
 mod uploads;
 
 use crate::{
-    auth::{Authorizer, Credentials},
+    auth::{Authorizer, Credentials, Elsewhere},
     hosts::{Capabilities, Host, Hosts},
     http::{self, Client, Limits},
     observer::{Observed, Observer},
@@ -47,6 +47,8 @@ struct Endpoint {
     /// What is configured to be sent with every request to it.
     headers: HeaderMap,
     authorizer: Authorizer,
+    /// What we are at hosts that it sends us to.
+    elsewhere: Elsewhere,
     /// Whether it knows no TLS, where plain HTTP may be used; not set before it has shown that.
     plain: OnceLock<bool>,
     observed: Observed,
@@ -164,13 +166,14 @@ impl Endpoint {
         let client = http::client(&host, limits, &observed)?;
         let mut headers = HeaderMap::new();
         for (name, value) in &host.headers {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                headers.append(name, value);
-            }
+            let bad = || Error::invalid_argument(format!("header {name:?} for {host} is none that HTTP has"));
+            let value = HeaderValue::try_from(value).map_err(|error| bad().caused_by(error))?;
+            headers.append(HeaderName::try_from(name).map_err(|error| bad().caused_by(error))?, value);
         }
         let authorizer =
             Authorizer::new(client.clone(), host.authority.clone(), headers.clone(), Arc::clone(credentials));
-        Ok(Self { host, client, headers, authorizer, plain: OnceLock::new(), observed })
+        let elsewhere = Elsewhere::default();
+        Ok(Self { host, client, headers, authorizer, elsewhere, plain: OnceLock::new(), observed })
     }
 
     fn is_plain(&self) -> bool {

@@ -23,6 +23,8 @@ pub struct Upload<'a> {
     location: Url,
     /// Bytes that the registry has.
     offset: u64,
+    /// Fewest bytes of a chunk that is not the last.
+    least: usize,
 }
 
 /// What became of a wish to upload a blob.
@@ -78,8 +80,16 @@ impl Repository {
             StatusCode::CREATED => Ok(Mounted::Present),
             // The specification has the second; others are seen, too.
             StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {
-                let location = location(endpoint, &response, &what)?;
-                Ok(Mounted::Upload(Upload { repository: self, endpoint, digest: digest.clone(), location, offset: 0 }))
+                let location = self.location(endpoint, &response, &what)?;
+                let least = header(response.headers(), "oci-chunk-min-length").and_then(|text| text.parse().ok());
+                Ok(Mounted::Upload(Upload {
+                    repository: self,
+                    endpoint,
+                    digest: digest.clone(),
+                    location,
+                    offset: 0,
+                    least: least.unwrap_or(0),
+                }))
             }
             _ => Err(refused(&what, response).await),
         }
@@ -120,6 +130,14 @@ impl Repository {
             _ => Err(refused(&format!("look for {path} in {}/{}", self.registry, self.name), response).await),
         }
     }
+
+    /// Where `response` says that an upload goes on.
+    fn location(&self, endpoint: &Endpoint, response: &Response, what: &str) -> Result<Url> {
+        let text = header(response.headers(), LOCATION.as_str());
+        let text = text.ok_or_else(|| Error::unknown(format!("{what}: the registry names no location for it")))?;
+        let url = endpoint.join(response.url(), text).map_err(|error| error.context(what))?;
+        Ok(self.told(endpoint, url))
+    }
 }
 
 impl Upload<'_> {
@@ -131,6 +149,11 @@ impl Upload<'_> {
     /// Bytes that the registry has so far.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Fewest bytes that the registry takes with [`Self::chunk`], but for the last (`OCI-Chunk-Min-Length`).
+    pub fn least(&self) -> usize {
+        self.least
     }
 
     /// Sends all of the blob, `size` bytes, in one request.
@@ -160,7 +183,7 @@ impl Upload<'_> {
         }
         let response = self.repository.send_authorized(self.endpoint, &request).await;
         let response = self.accepted(response).await?;
-        self.location = location(self.endpoint, &response, &self.what())?;
+        self.location = self.repository.location(self.endpoint, &response, &self.what())?;
         self.offset = end;
         Ok(())
     }
@@ -169,12 +192,12 @@ impl Upload<'_> {
     pub async fn status(&mut self) -> Result<u64> {
         let response = self.repository.send(self.endpoint, &self.request(Method::GET)).await;
         let response = self.accepted(response).await?;
-        if let Ok(location) = location(self.endpoint, &response, &self.what()) {
+        if let Ok(location) = self.repository.location(self.endpoint, &response, &self.what()) {
             self.location = location;
         }
         let last =
             header(response.headers(), RANGE.as_str()).and_then(|range| range.rsplit('-').next()?.parse::<u64>().ok());
-        self.offset = last.map_or(0, |last| if last == 0 { 0 } else { last + 1 });
+        self.offset = last.map_or(0, |last| if last == 0 { 0 } else { last.saturating_add(1) });
         Ok(self.offset)
     }
 
@@ -194,6 +217,7 @@ impl Upload<'_> {
     /// The request that ends the upload.
     fn last(&self) -> Request {
         let mut request = self.request(Method::PUT);
+        request.body = Some(Bytes::new());
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", self.digest.as_str());
         request.url = url.into();
@@ -216,12 +240,6 @@ impl Upload<'_> {
     fn what(&self) -> String {
         format!("upload {} to {}/{}", self.digest, self.repository.registry, self.repository.name)
     }
-}
-
-fn location(endpoint: &Endpoint, response: &Response, what: &str) -> Result<Url> {
-    let text = header(response.headers(), LOCATION.as_str());
-    let text = text.ok_or_else(|| Error::unknown(format!("{what}: the registry names no location for it")))?;
-    endpoint.join(response.url(), text).map_err(|error| error.context(what))
 }
 
 /// Whether the registry, or who gives its tokens, does not let us.

@@ -83,6 +83,13 @@ impl Request {
         self.media_type(media_type)
     }
 
+    /// Whether a redirect by `status` asks for the same request at another place: one with a body might be meant to
+    /// become a GET (RFC 9110, 15.4).
+    fn may_follow(&self, status: StatusCode) -> bool {
+        let is_empty = self.body.as_ref().is_none_or(Bytes::is_empty);
+        is_empty || matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
+    }
+
     /// Its body, to be sent once more.
     fn pieces(&self) -> Option<(u64, Pieces)> {
         let body = self.body.clone()?;
@@ -99,9 +106,11 @@ impl Endpoint {
     }
 
     /// A URL that this host gave us, `text`, relative to `base`. One of its own that lacks the `s` of `https` is taken
-    /// to have it: such a registry does not know of the proxy before it that ends TLS.
+    /// to have it: such a registry does not know of the proxy before it that ends TLS. So is one that begins with the
+    /// host, without any scheme.
     pub(super) fn join(&self, base: &Url, text: &str) -> Result<Url> {
-        let url = base.join(text);
+        let is_bare = text.strip_prefix(&self.host.authority).is_some_and(|rest| rest.starts_with('/'));
+        let url = if is_bare { base.join(&format!("//{text}")) } else { base.join(text) };
         let url = url.map_err(|error| Error::unknown(format!("bad location {:?}", shown(text))).caused_by(error))?;
         let mut safe = url.clone();
         Ok(if safe.set_scheme("https").is_ok() && self.is_home(&safe) && !self.is_home(&url) { safe } else { url })
@@ -125,7 +134,7 @@ impl Endpoint {
             && (failure.is_not_tls() || (port_of(&self.host.authority).is_none() && failure.is_unreachable()))
     }
 
-    /// Sends `request` to `url` once, with `body` of so many bytes.
+    /// Sends `request` to `url` once, with an `authorization` that is for its host, and a `body` of so many bytes.
     async fn exchange(
         &self,
         request: &Request,
@@ -140,9 +149,9 @@ impl Endpoint {
             for (name, value) in sent {
                 builder = builder.header(name, value);
             }
-            if let Some(authorization) = authorization {
-                builder = builder.header(AUTHORIZATION, authorization);
-            }
+        }
+        if let Some(authorization) = authorization {
+            builder = builder.header(AUTHORIZATION, authorization);
         }
         if body.is_some() || request.method == Method::POST || request.method == Method::PUT {
             builder = builder.header(CONTENT_LENGTH, body.as_ref().map_or(0, |(size, _)| *size));
@@ -174,6 +183,15 @@ impl Repository {
         if !endpoint.host.is_of(&self.registry) {
             let separator = if url.contains('?') { '&' } else { '?' };
             return format!("{url}{separator}ns={}", self.registry);
+        }
+        url
+    }
+
+    /// `url`, which `endpoint` gave us, with the registry that is meant, if that is another host's and it does not say.
+    pub(super) fn told(&self, endpoint: &Endpoint, mut url: Url) -> Url {
+        let is_said = || url.query_pairs().any(|(name, _)| name == "ns");
+        if !endpoint.host.is_of(&self.registry) && endpoint.is_home(&url) && !is_said() {
+            url.query_pairs_mut().append_pair("ns", &self.registry);
         }
         url
     }
@@ -242,20 +260,29 @@ impl Repository {
         size: u64,
         body: Pieces,
     ) -> Result<Response> {
-        let header = endpoint.authorizer.header(&request.scopes).await?;
         let url = endpoint.reached(&request.url)?;
+        let header = match endpoint.is_home(&url) {
+            true => endpoint.authorizer.header(&request.scopes).await?,
+            false => None,
+        };
         let response = endpoint.exchange(request, &url, header.as_deref(), Some((size, body))).await;
         response.map_err(|failure| http::error(request.to_string(), &failure))
     }
 }
 
-/// Follows redirects.
+/// Follows redirects, with `authorization` for as long as they stay home.
 async fn follow(endpoint: &Endpoint, request: &Request, authorization: Option<&str>) -> Result<Response> {
     let mut url = endpoint.reached(&request.url)?;
+    let mut is_challenged = false;
     for _ in 0..=REDIRECTS {
-        let response = match endpoint.exchange(request, &url, authorization, request.pieces()).await {
+        let is_home = endpoint.is_home(&url);
+        let authorization = match is_home {
+            true => authorization.map(str::to_owned),
+            false => endpoint.elsewhere.header(&url).await?,
+        };
+        let response = match endpoint.exchange(request, &url, authorization.as_deref(), request.pieces()).await {
             Ok(response) => response,
-            Err(failure) if url.scheme() == "https" && endpoint.is_home(&url) && endpoint.falls_back(&failure) => {
+            Err(failure) if url.scheme() == "https" && is_home && endpoint.falls_back(&failure) => {
                 // An error means that another request has found out as well.
                 let _ = endpoint.plain.set(true);
                 to_plain(&mut url)?;
@@ -263,8 +290,15 @@ async fn follow(endpoint: &Endpoint, request: &Request, authorization: Option<&s
             }
             Err(failure) => return Err(http::error(request.to_string(), &failure)),
         };
+        if response.status() == StatusCode::UNAUTHORIZED && !is_home && !is_challenged {
+            is_challenged = true;
+            match endpoint.elsewhere.challenged(&endpoint.client, &response, authorization.as_deref()).await {
+                Ok(()) => continue,
+                Err(error) => tracing::debug!(%error, "a host that we were sent to wants to know who we are"),
+            }
+        }
         match response.redirected()? {
-            Some(next) if request.body.is_none() => url = next,
+            Some(next) if request.may_follow(response.status()) => url = next,
             _ => return Ok(response),
         }
     }

@@ -8,10 +8,7 @@
 //!   └────────── nothing is known of it          │ breaks: asked again
 //! ```
 
-use super::{
-    Mounted, Repository, Upload,
-    uploads::{Sending, Uploads},
-};
+use super::{Mounted, Repository, Upload, request::passing, uploads::Uploads};
 use bytes::{Bytes, BytesMut};
 use model::{Digest, Error, Result};
 use std::io;
@@ -19,8 +16,9 @@ use tokio_stream::{Stream, StreamExt as _};
 
 /// Attempts to begin an upload, and to go on with each.
 const ATTEMPTS: u32 = 3;
-/// Bytes of one request, where the rest of a blob is sent.
+/// Bytes of one request, where the rest of a blob is sent, and most that a registry may want it to have.
 const PIECE: usize = 4 << 20;
+const LARGEST: usize = 32 << 20;
 
 impl Repository {
     /// Sees to it that the registry has blob `digest` of `size` bytes, mounting it from repository `source` if that can
@@ -68,16 +66,22 @@ impl Upload<'_> {
     {
         for before in 0..ATTEMPTS {
             let turn = uploads.turn(size).await?;
-            let bytes = Sending { bytes: open(self.offset()).await?, _turn: turn };
-            let sent = if self.offset() == 0 { self.whole(size, bytes).await } else { self.pieces(bytes).await };
+            let bytes = turn.of(open(self.offset()).await?);
+            let goes_on = self.offset() > 0;
+            let sent = if goes_on { self.pieces(bytes).await } else { self.whole(size, bytes).await };
+            drop(turn);
             let Err(error) = sent else { return Ok(None) };
+            tracing::debug!(%error, "an upload broke");
+            // Who wants no pieces may want the whole.
+            if goes_on && passing(&error).is_none() {
+                return Ok(Some(error));
+            }
             if before + 1 == ATTEMPTS {
                 return Err(error);
             }
-            tracing::debug!(%error, "an upload broke");
             self.let_pass(&error, before).await;
-            // Some registries drop what broke, some cannot be asked.
-            if self.status().await.is_err() {
+            // Some registries drop what broke, some cannot be asked, some do not know what they have.
+            if self.least() > LARGEST || self.status().await.is_err() || self.offset() > size {
                 return Ok(Some(error));
             }
         }
@@ -86,10 +90,11 @@ impl Upload<'_> {
 
     /// Sends the rest.
     async fn pieces(&mut self, mut bytes: impl Stream<Item = io::Result<Bytes>> + Unpin) -> Result<()> {
+        let size = PIECE.max(self.least());
         let mut piece = BytesMut::new();
         while let Some(chunk) = bytes.next().await {
             piece.extend_from_slice(&chunk.map_err(|error| Error::io(format!("read {}", self.digest()), error))?);
-            if piece.len() >= PIECE {
+            if piece.len() >= size {
                 self.chunk(piece.split().freeze()).await?;
             }
         }

@@ -6,13 +6,13 @@
 //! ```
 //!
 //! A registry makes a blob durable before it answers. Another blob's bytes go out meanwhile: a turn ends with the last
-//! byte, a place with the answer.
+//! byte or the answer, whichever is first, a place with the answer.
 
 use model::{Error, Result};
 use std::{
     cmp::Reverse,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -57,11 +57,12 @@ impl Uploads {
     }
 
     /// Waits until a blob of `size` bytes may be sent.
-    pub(super) async fn turn(&self, size: u64) -> Result<Option<OwnedSemaphorePermit>> {
-        match size {
-            ..=SMALL => Ok(None),
-            _ => Arc::clone(&self.turns).acquire_owned().await.map(Some).map_err(|_| stopped()),
-        }
+    pub(super) async fn turn(&self, size: u64) -> Result<Turn> {
+        let permit = match size {
+            ..=SMALL => None,
+            _ => Some(Arc::clone(&self.turns).acquire_owned().await.map_err(|_| stopped())?),
+        };
+        Ok(Turn(Arc::new(Mutex::new(permit))))
     }
 }
 
@@ -69,10 +70,30 @@ fn stopped() -> Error {
     Error::cancelled("pushing was stopped")
 }
 
-/// Bytes whose turn ends when the HTTP client drops them, which it does once it has taken the last.
+/// A turn. It is held twice, by the bytes and by who waits for the answer, and ends when the first of them lets go: the
+/// HTTP client drops bytes once it has taken the last, but may keep those of a request that was answered or given up
+/// before, for a peer that takes no more.
+#[derive(Debug)]
+pub(super) struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Turn {
+    /// `bytes`, to be sent in this turn.
+    pub(super) fn of<S>(&self, bytes: S) -> Sending<S> {
+        Sending { bytes, _turn: Self(Arc::clone(&self.0)) }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Bytes that are sent in their turn.
+#[derive(Debug)]
 pub(super) struct Sending<S> {
-    pub(super) bytes: S,
-    pub(super) _turn: Option<OwnedSemaphorePermit>,
+    bytes: S,
+    _turn: Turn,
 }
 
 impl<S: Stream + Unpin> Stream for Sending<S> {
@@ -97,11 +118,23 @@ mod tests {
     #[tokio::test]
     async fn turns_are_counted_and_the_small_need_none() {
         let uploads = Uploads::new(1);
-        let sending = Sending { bytes: tokio_stream::empty::<()>(), _turn: uploads.turn(SMALL + 1).await.unwrap() };
-        assert!(uploads.turn(SMALL).await.unwrap().is_none());
-        assert_eq!(uploads.turns.available_permits(), 0);
-        drop(sending);
-        assert_eq!(uploads.turns.available_permits(), 1);
-        assert!(Uploads::new(0).turn(SMALL + 1).await.unwrap().is_some());
+        for bytes_first in [true, false] {
+            let turn = uploads.turn(SMALL + 1).await.unwrap();
+            let sending = turn.of(tokio_stream::empty::<()>());
+            drop(uploads.turn(SMALL).await.unwrap());
+            assert_eq!(uploads.turns.available_permits(), 0);
+            let (_turn, _sending) = match bytes_first {
+                true => {
+                    drop(sending);
+                    (Some(turn), None)
+                }
+                false => {
+                    drop(turn);
+                    (None, Some(sending))
+                }
+            };
+            assert_eq!(uploads.turns.available_permits(), 1);
+        }
+        drop(Uploads::new(0).turn(SMALL + 1).await.unwrap());
     }
 }

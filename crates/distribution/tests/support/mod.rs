@@ -105,6 +105,7 @@ pub fn certificates_by(dir: &Path, authority: &str) {
 pub fn limits() -> Limits {
     Limits {
         progress: Duration::from_secs(180),
+        settle: Duration::from_secs(180),
         retries: 2,
         retry_after: Duration::from_secs(1),
         document: 1 << 20,
@@ -114,7 +115,8 @@ pub fn limits() -> Limits {
 
 /// A repository whose registry is given up when nothing moves for as long as `progress`.
 pub fn impatient(address: &str, progress: Duration) -> Repository {
-    let (credentials, limits): (Arc<dyn Credentials>, _) = (Arc::new(Anonymous), Limits { progress, ..limits() });
+    let (credentials, limits): (Arc<dyn Credentials>, _) =
+        (Arc::new(Anonymous), Limits { progress, settle: progress, ..limits() });
     Repository::open(address, "app", &Hosts::default(), &credentials, limits).unwrap()
 }
 
@@ -183,18 +185,27 @@ impl Server {
     }
 }
 
-/// Serves the one request that comes by `stream`.
-pub fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, pace: Pace, answer: &dyn Fn(&str, usize) -> Vec<u8>) {
+/// The head of the request that comes by `stream`; the byte that is none, if it does not begin as one.
+pub fn head_of(mut stream: impl Read) -> Result<String, Option<u8>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
-            Ok(1) if head.is_empty() && !byte[0].is_ascii_uppercase() => return refuse_tls(stream),
+            Ok(1) if head.is_empty() && !byte[0].is_ascii_uppercase() => return Err(Some(byte[0])),
             Ok(1) => head.push(byte[0]),
-            _ => return,
+            _ => return Err(None),
         }
     }
-    let head = String::from_utf8_lossy(&head).into_owned();
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Serves the one request that comes by `stream`.
+pub fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, pace: Pace, answer: &dyn Fn(&str, usize) -> Vec<u8>) {
+    let head = match head_of(&stream) {
+        Ok(head) => head,
+        Err(Some(_)) => return refuse_tls(stream),
+        Err(None) => return,
+    };
     let before = {
         let mut seen = seen.lock().unwrap();
         seen.push(head.clone());

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(10),
     progress: Duration::from_secs(15),
+    settle: Duration::from_secs(15),
     retries: 0,
     retry_after: Duration::from_secs(1),
     document: 8 << 20,
