@@ -15,6 +15,7 @@ use std::{
     fs,
     io::{self, ErrorKind},
     path::Path,
+    sync::Arc,
 };
 
 /// What [`Ingest::commit`] made.
@@ -30,7 +31,7 @@ pub struct Committed {
 #[derive(Debug)]
 pub struct Ingest {
     blobs: Blobs,
-    lock: RefLock,
+    lock: Arc<RefLock>,
     data: Data,
     hasher: Hasher,
     status: IngestStatus,
@@ -43,7 +44,7 @@ impl Ingest {
         if reference.is_empty() {
             return Err(Error::invalid_argument("ingest ref must not be empty"));
         }
-        let lock = RefLock::acquire(&blobs.0.writers, reference)?;
+        let lock = blobs.lock(reference)?;
         if let Some(digest) = expected
             && blobs.blob_path(digest).exists()
         {
@@ -82,6 +83,11 @@ impl Ingest {
     /// The digest of what was written so far.
     pub fn digest(&self) -> Result<Digest> {
         self.hasher.digest()
+    }
+
+    /// Its lock, to be held beyond its end, until nobody can find its record any more.
+    pub fn lock(&self) -> Arc<RefLock> {
+        Arc::clone(&self.lock)
     }
 
     /// Whether it is in memory, and `more` bytes would be too many for that.

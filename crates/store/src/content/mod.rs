@@ -34,6 +34,7 @@ use std::{
     },
 };
 use sys::fsync::{SharedSync, create_dir_all};
+pub use writers::RefLock;
 use writers::Writers;
 
 /// The blobs and ingests below one directory. Clones share it.
@@ -152,6 +153,14 @@ impl Blobs {
     /// `Unavailable` if it is being written; `AlreadyExists` if there is a blob `expected`.
     pub fn ingest(&self, reference: &str, total: u64, expected: Option<&Digest>) -> Result<Ingest> {
         Ingest::open(self, reference, total, expected)
+    }
+
+    /// Keeps everybody from writing the ingest `reference`, which need not exist.
+    ///
+    /// # Errors
+    /// `Unavailable` if it is being written.
+    pub fn lock(&self, reference: &str) -> Result<Arc<RefLock>> {
+        RefLock::acquire(&self.0.writers, reference).map(Arc::new)
     }
 
     /// How far the ingest `reference` is.

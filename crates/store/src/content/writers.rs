@@ -40,9 +40,9 @@ impl Writers {
     }
 }
 
-/// The right to write an ingest.
+/// The right to write an ingest, until it is dropped.
 #[derive(Debug)]
-pub(super) struct RefLock {
+pub struct RefLock {
     writers: Arc<Writers>,
     reference: String,
 }

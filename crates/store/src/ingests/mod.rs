@@ -18,6 +18,8 @@ use model::{Digest, Error, Filter, IngestStatus, Resource, Result, Scope, Timest
 
 /// How long an ingest without a lease is kept, in seconds.
 const EXPIRY: i64 = 24 * 60 * 60;
+/// How often an ingest is looked for anew that others end while we open it.
+const ATTEMPTS: usize = 10;
 
 /// What an ingest is opened with.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +61,16 @@ impl Store {
     /// Opens or resumes an ingest. A reference open elsewhere is `Unavailable`.
     pub fn open_writer(&self, scope: &Scope, options: WriterOptions) -> Result<ContentWriter> {
         Key::check("ref", &options.reference)?;
+        for _ in 0..ATTEMPTS {
+            if let Some(writer) = self.try_open_writer(scope, &options)? {
+                return Ok(writer);
+            }
+        }
+        Err(Error::unavailable(format!("ref {} is written by others again and again", options.reference)))
+    }
+
+    /// The same once; `None` if somebody ended the ingest that was found before it was locked.
+    fn try_open_writer(&self, scope: &Scope, options: &WriterOptions) -> Result<Option<ContentWriter>> {
         // From here to the commit of its record nobody may remove the blob that we may find.
         let pin = options.expected.as_ref().map(|digest| self.core.digests.pin(digest.as_str()));
         let found = options.expected.as_ref().and_then(|digest| {
@@ -74,12 +86,25 @@ impl Store {
         if let (Opened::Exists, Some(digest)) = (&opened, &options.expected) {
             return Err(Error::already_exists(format!("content {digest}")));
         }
-        let writer = ContentWriter::open(self.clone(), scope.clone(), options, backend, opened);
-        if let (Err(_), Some(reference)) = (&writer, new) {
+        let shares = matches!(opened, Opened::Shared(..));
+        let writer = ContentWriter::open(self.clone(), scope.clone(), options.clone(), backend.clone(), opened);
+        if let (Err(error), Some(reference)) = (&writer, new)
+            // Else somebody was faster, and writes what is recorded.
+            && error.kind() != model::Kind::Unavailable
+        {
             // Nothing was begun; the first error is the one to tell.
             let _ = self.abort_ingest(scope, &reference);
         }
-        writer
+        let writer = writer?;
+        // Locked, it cannot end any more but by being given up.
+        let stored: Option<Ingest> =
+            self.core.db.read()?.record(&key(scope, &options.reference), &options.reference)?;
+        if shares || stored.is_some_and(|stored| stored.backend == backend) {
+            return Ok(Some(writer));
+        }
+        // What it leaves would be nobody's.
+        let _not_begun_yet = self.core.blobs.abort(&backend);
+        Ok(None)
     }
 
     /// Where the ingest `reference` stands.

@@ -120,9 +120,9 @@ impl ContentWriter {
                 "{reference:?} failed size validation: {offset} != {size}"
             )));
         }
-        let Self { store, scope, options, data, .. } = self;
-        // From before the file has its name until it has its record nobody may remove it.
-        let (pin, committed) = match data {
+        let Self { store, scope, options, backend, data } = self;
+        // From before the file has its name until it has its record nobody may remove it, nor go on with the ingest.
+        let (pin, lock, committed) = match data {
             Data::Shared { digest, .. } => {
                 if expected.is_some_and(|expected| *expected != digest) {
                     let reference = options.reference;
@@ -130,17 +130,19 @@ impl ContentWriter {
                 }
                 let pin = store.core.digests.pin(digest.as_str());
                 let size = store.core.blobs.stat_durable(&digest)?.size;
-                (pin, Committed { digest, size })
+                // Who writes it nevertheless, since before there was anything to share, is not to be disturbed.
+                (pin, store.core.blobs.lock(&backend).ok(), Committed { digest, size })
             }
             Data::Own(ingest) => {
                 let digest = expected.map_or_else(|| ingest.digest(), |expected| Ok(expected.clone()))?;
                 let pin = store.core.digests.pin(digest.as_str());
-                (pin, ingest.commit(size, expected)?)
+                (pin, Some(ingest.lock()), ingest.commit(size, expected)?)
             }
         };
         let digest = committed.digest.clone();
-        let existed = store.core.db.write(move |tx| record(tx, &scope, &options, committed, labels))?;
-        drop(pin);
+        let ended = lock.is_some().then_some(backend);
+        let existed = store.core.db.write(move |tx| record(tx, &scope, &options, ended, committed, labels))?;
+        drop((pin, lock));
         if existed {
             return Err(Error::already_exists(format!("content {digest}")));
         }
@@ -189,18 +191,24 @@ fn append(store: &Store, ingest: &mut content::Ingest, bytes: &[u8]) -> Result<(
     ingest.append(bytes)
 }
 
-/// Replaces the ingest's record by the blob's. Returns whether there was one already.
+/// Replaces the record of the ingest that the content directory knows as `ended`, if it has, by the blob's. Returns
+/// whether there was one already.
 fn record(
     tx: &mut crate::db::Tx<'_, '_>,
     scope: &Scope,
     options: &WriterOptions,
+    ended: Option<String>,
     committed: Committed,
     labels: Labels,
 ) -> Result<bool> {
     ensure_namespace(tx, scope)?;
     let Committed { digest, size } = committed;
-    tx.delete(&key(scope, &options.reference));
-    release(tx, scope, &Resource::Ingest(options.reference.clone()));
+    let ingest = key(scope, &options.reference);
+    let stored: Option<super::Ingest> = tx.record(&ingest, &options.reference)?;
+    if stored.is_some_and(|stored| Some(stored.backend) == ended) {
+        tx.delete(&ingest);
+        release(tx, scope, &Resource::Ingest(options.reference.clone()));
+    }
     hold(tx, scope, &Resource::Content(digest.to_string()))?;
     let key = blobs::key(scope, &digest);
     if tx.contains(&key)? {

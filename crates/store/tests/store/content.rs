@@ -2,6 +2,10 @@
 
 use crate::support::*;
 use model::{FieldMask, Filter, Kind, Labels, NamespaceInfo, Resource};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 use store::{Sharing, Store, WriterOptions};
 
 fn options(reference: &str, expected: Option<&[u8]>) -> WriterOptions {
@@ -122,6 +126,70 @@ fn a_known_blob_is_shared_without_writing_it_again() {
     store.collect_garbage().unwrap();
     writer.commit(6, Some(&made), Labels::new()).unwrap();
     assert_eq!(store.open_reader(&scope("b"), &made).unwrap().size(), 6);
+}
+
+/// Who began before there was anything to share goes on.
+#[test]
+fn a_shared_blob_disturbs_nobody_who_writes_it() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let mut early = store.open_writer(&scope("b"), options("r", Some(b"shared"))).unwrap();
+    early.write(b"sha").unwrap();
+    let made = put_blob(store, &scope("a"), b"shared", &[]);
+    let late = store.open_writer(&scope("b"), options("r", Some(b"shared"))).unwrap();
+    late.commit(6, Some(&made), Labels::new()).unwrap();
+    store.collect_garbage().unwrap();
+    early.write(b"red").unwrap();
+    let error = early.commit(6, Some(&made), Labels::new()).unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists, "{error}");
+    assert_eq!(store.list_ingests(&scope("b"), &Filter::default()).unwrap().len(), 0);
+    assert_eq!(store.ingest_status(&scope("b"), "r").unwrap_err().kind(), Kind::NotFound);
+}
+
+/// Whoever opens an ingest just as another commits it goes on with nothing that the collector takes away.
+#[test]
+fn an_ingest_that_another_ends_is_not_gone_on_with() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let done = AtomicBool::new(false);
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                store.collect_garbage().unwrap();
+            }
+        });
+        let writers: Vec<_> =
+            (0..4).map(|_| threads.spawn(|| (0..200).for_each(|round| contend(store, round)))).collect();
+        let outcomes: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        done.store(true, Ordering::Relaxed);
+        outcomes.into_iter().for_each(Result::unwrap);
+    });
+}
+
+/// Writes a blob that others write by the same reference.
+fn contend(store: &Store, round: usize) {
+    let bytes = format!("blob {round}").repeat(10);
+    loop {
+        let mut writer = match store.open_writer(&scope("n"), options("r", Some(bytes.as_bytes()))) {
+            Ok(writer) => writer,
+            Err(error) if error.kind() == Kind::Unavailable => continue,
+            Err(error) => return assert_eq!(error.kind(), Kind::AlreadyExists, "{error}"),
+        };
+        if writer.status().offset == 0 {
+            for half in bytes.as_bytes().chunks(bytes.len() / 2) {
+                writer.write(half).unwrap();
+                thread::yield_now();
+            }
+        }
+        match writer.commit(
+            bytes.len() as u64,
+            Some(&digest(bytes.as_bytes())),
+            labels(&[("containerd.io/gc.root", "1")]),
+        ) {
+            Err(error) => return assert_eq!(error.kind(), Kind::AlreadyExists, "{error}"),
+            Ok(_) => return,
+        }
+    }
 }
 
 #[test]

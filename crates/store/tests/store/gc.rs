@@ -313,8 +313,6 @@ fn ensure_blob(store: &Store, scope: &Scope, bytes: &[u8], with: &[(&str, &str)]
         match writer.commit(bytes.len() as u64, Some(&wanted), labels(with)) {
             Ok(_) => return wanted,
             Err(error) if error.kind() == Kind::AlreadyExists => return wanted,
-            // Two writers of one shared reference, which locks nothing: the other one took it away.
-            Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => panic!("{error}"),
         }
     }
