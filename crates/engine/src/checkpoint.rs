@@ -114,7 +114,7 @@ fn write(
     fill: impl FnOnce(&mut store::ContentWriter) -> Result<()>,
 ) -> Result<Descriptor> {
     let options = WriterOptions { reference, media_type: media_type.to_owned(), ..WriterOptions::default() };
-    let mut writer = store.open_writer(scope, options)?;
+    let mut writer = store.open_writer(scope, &options)?;
     if let Err(error) = fill(&mut writer) {
         let _kept_until_it_expires = writer.abort();
         return Err(error);

@@ -101,7 +101,7 @@ impl Session {
         let total = size(first.total)?;
         let options =
             WriterOptions { reference: first.r#ref.clone(), total, expected: expected.clone(), ..Default::default() };
-        let writer = store.open_writer(&scope, options)?;
+        let writer = store.open_writer(&scope, &options)?;
         Ok(Self { store, scope, writer, total, expected })
     }
 

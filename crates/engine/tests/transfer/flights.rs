@@ -151,7 +151,7 @@ async fn a_blob_that_came_by_other_ways_has_our_source_too() {
     for layer in &image.layers {
         assert!(eventually(|| fake.gets(&layer.digest()) == 1));
         let options = WriterOptions { reference: format!("other-{}", layer.digest()), ..WriterOptions::default() };
-        let mut writer = bed.store.open_writer(&bed.scope, options).unwrap();
+        let mut writer = bed.store.open_writer(&bed.scope, &options).unwrap();
         writer.write(&layer.blob).unwrap();
         let kept = Labels::from([("containerd.io/gc.root".to_owned(), "now".to_owned())]);
         writer.commit(0, Some(&layer.digest()), kept).unwrap();

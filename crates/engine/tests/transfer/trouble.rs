@@ -115,7 +115,7 @@ async fn bytes_of_a_resumed_ingest_may_be_wrong() {
         expected: Some(layer.digest()),
         ..store::WriterOptions::default()
     };
-    let mut writer = bed.store.open_writer(&bed.scope, options).unwrap();
+    let mut writer = bed.store.open_writer(&bed.scope, &options).unwrap();
     writer.write(&vec![7; 400_000]).unwrap();
     drop(writer);
     bed.pull(&fake.reference("v1"), "overlayfs").await.unwrap();

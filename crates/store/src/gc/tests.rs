@@ -26,7 +26,7 @@ impl Fixture {
     fn blob(&self, text: &str, labels: &[(&str, &str)]) -> Digest {
         let labels = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
         let options = WriterOptions { reference: text.into(), ..WriterOptions::default() };
-        let mut writer = self.store.open_writer(&self.scope, options).unwrap();
+        let mut writer = self.store.open_writer(&self.scope, &options).unwrap();
         writer.write(text.as_bytes()).unwrap();
         writer.commit(0, None, labels).unwrap()
     }
@@ -74,7 +74,7 @@ fn garbage_that_a_request_refers_to_meanwhile_is_kept_with_all_below_it() {
         ("a writer that finds it there", |fixture, root| {
             let options =
                 WriterOptions { reference: "r".into(), expected: Some(root.clone()), ..WriterOptions::default() };
-            let error = fixture.store.open_writer(&fixture.leased(), options).unwrap_err();
+            let error = fixture.store.open_writer(&fixture.leased(), &options).unwrap_err();
             assert_eq!(error.kind(), Kind::AlreadyExists);
         }),
         ("a label of its own", |fixture, root| {

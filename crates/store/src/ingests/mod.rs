@@ -59,10 +59,10 @@ enum Opened {
 
 impl Store {
     /// Opens or resumes an ingest. A reference open elsewhere is `Unavailable`.
-    pub fn open_writer(&self, scope: &Scope, options: WriterOptions) -> Result<ContentWriter> {
+    pub fn open_writer(&self, scope: &Scope, options: &WriterOptions) -> Result<ContentWriter> {
         Key::check("ref", &options.reference)?;
         for _ in 0..ATTEMPTS {
-            if let Some(writer) = self.try_open_writer(scope, &options)? {
+            if let Some(writer) = self.try_open_writer(scope, options)? {
                 return Ok(writer);
             }
         }

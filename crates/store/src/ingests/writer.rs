@@ -141,7 +141,8 @@ impl ContentWriter {
         };
         let digest = committed.digest.clone();
         let ended = lock.is_some().then_some(backend);
-        let existed = store.core.db.write(move |tx| record(tx, &scope, &options, ended, committed, labels))?;
+        let existed =
+            store.core.db.write(move |tx| record(tx, &scope, &options, ended.as_deref(), committed, labels))?;
         drop((pin, lock));
         if existed {
             return Err(Error::already_exists(format!("content {digest}")));
@@ -197,7 +198,7 @@ fn record(
     tx: &mut crate::db::Tx<'_, '_>,
     scope: &Scope,
     options: &WriterOptions,
-    ended: Option<String>,
+    ended: Option<&str>,
     committed: Committed,
     labels: Labels,
 ) -> Result<bool> {
@@ -205,7 +206,7 @@ fn record(
     let Committed { digest, size } = committed;
     let ingest = key(scope, &options.reference);
     let stored: Option<super::Ingest> = tx.record(&ingest, &options.reference)?;
-    if stored.is_some_and(|stored| Some(stored.backend) == ended) {
+    if stored.is_some_and(|stored| Some(stored.backend.as_str()) == ended) {
         tx.delete(&ingest);
         release(tx, scope, &Resource::Ingest(options.reference.clone()));
     }

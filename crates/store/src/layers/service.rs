@@ -67,7 +67,7 @@ impl Store {
         let reference = if ours { unique_reference() } else { reference };
         let write = || {
             let options = WriterOptions { reference: reference.clone(), ..WriterOptions::default() };
-            let mut writer = self.open_writer(scope, options)?;
+            let mut writer = self.open_writer(scope, &options)?;
             if !ours {
                 writer.truncate()?;
             }

@@ -17,7 +17,7 @@ fn options(reference: &str, expected: Option<&[u8]>) -> WriterOptions {
 fn a_blob_is_written_read_and_deleted() {
     let fixture = Fixture::new();
     let (store, scope) = (&fixture.store, scope("n"));
-    let mut writer = store.open_writer(&scope, options("r", None)).unwrap();
+    let mut writer = store.open_writer(&scope, &options("r", None)).unwrap();
     writer.write(b"hello ").unwrap();
     writer.write(b"world").unwrap();
     assert_eq!((writer.status().offset, writer.digest().unwrap()), (11, digest(b"hello world")));
@@ -53,16 +53,16 @@ fn a_blob_is_written_read_and_deleted() {
 fn an_ingest_is_locked_resumed_and_aborted() {
     let fixture = Fixture::new();
     let (store, scope) = (&fixture.store, scope("n"));
-    let mut writer = store.open_writer(&scope, options("r", None)).unwrap();
+    let mut writer = store.open_writer(&scope, &options("r", None)).unwrap();
     writer.write(b"part").unwrap();
-    let error = store.open_writer(&scope, options("r", None)).unwrap_err();
+    let error = store.open_writer(&scope, &options("r", None)).unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(error.to_string().contains("locked"), "{error}");
     // Another namespace's reference is another ingest.
-    drop(store.open_writer(&scope_of("m"), options("r", None)).unwrap());
+    drop(store.open_writer(&scope_of("m"), &options("r", None)).unwrap());
     drop(writer);
 
-    let mut writer = store.open_writer(&scope, options("r", None)).unwrap();
+    let mut writer = store.open_writer(&scope, &options("r", None)).unwrap();
     assert_eq!((writer.status().offset, writer.status().reference.as_str()), (4, "r"));
     assert_eq!(store.list_ingests(&scope, &Filter::all()).unwrap().len(), 1);
     assert_eq!(store.list_ingests(&scope, &filter("ref==other")).unwrap().len(), 0);
@@ -71,18 +71,18 @@ fn an_ingest_is_locked_resumed_and_aborted() {
     let wrong = digest(b"else");
     let error = writer.commit(0, Some(&wrong), Labels::new()).unwrap_err();
     assert_eq!(error.kind(), Kind::FailedPrecondition);
-    let writer = store.open_writer(&scope, options("r", None)).unwrap();
+    let writer = store.open_writer(&scope, &options("r", None)).unwrap();
     let error = writer.commit(99, None, Labels::new()).unwrap_err();
     assert_eq!(
         (error.kind(), error.to_string()),
         (Kind::FailedPrecondition, "\"r\" failed size validation: 5 != 99".into())
     );
-    let writer = store.open_writer(&scope, options("r", None)).unwrap();
+    let writer = store.open_writer(&scope, &options("r", None)).unwrap();
     assert_eq!(writer.status().offset, 5);
     writer.abort().unwrap();
     assert_eq!(store.abort_ingest(&scope, "r").unwrap_err().to_string(), "reference r");
     assert_eq!(store.list_ingests(&scope, &Filter::all()).unwrap().len(), 0);
-    assert_eq!(store.open_writer(&scope, options("", None)).unwrap_err().kind(), Kind::InvalidArgument);
+    assert_eq!(store.open_writer(&scope, &options("", None)).unwrap_err().kind(), Kind::InvalidArgument);
 }
 
 fn scope_of(namespace: &str) -> model::Scope {
@@ -95,20 +95,20 @@ fn a_blob_that_exists_is_told_and_leased() {
     let store = &fixture.store;
     let made = put_blob(store, &scope("n"), b"blob", &[]);
     store.create_lease(&scope("n"), "l", Labels::new()).unwrap();
-    let error = store.open_writer(&leased("n", "l"), options("r", Some(b"blob"))).unwrap_err();
+    let error = store.open_writer(&leased("n", "l"), &options("r", Some(b"blob"))).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (Kind::AlreadyExists, format!("content {made}")));
     let held = [Resource::Content(made.to_string())];
     assert_eq!(store.list_lease_resources(&scope("n"), "l").unwrap(), held);
 
     // Found out only when it is committed.
-    let mut writer = store.open_writer(&leased("n", "l"), options("r", None)).unwrap();
+    let mut writer = store.open_writer(&leased("n", "l"), &options("r", None)).unwrap();
     assert_eq!(store.list_lease_resources(&scope("n"), "l").unwrap().len(), 2);
     writer.write(b"blob").unwrap();
     assert_eq!(writer.commit(0, None, Labels::new()).unwrap_err().kind(), Kind::AlreadyExists);
     assert_eq!(store.list_lease_resources(&scope("n"), "l").unwrap(), held);
     assert_eq!(store.ingest_status(&scope("n"), "r").unwrap_err().kind(), Kind::NotFound);
 
-    let error = store.open_writer(&leased("n", "none"), options("r", None)).unwrap_err();
+    let error = store.open_writer(&leased("n", "none"), &options("r", None)).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
     assert_eq!(store.list_ingests(&scope("n"), &Filter::all()).unwrap().len(), 0);
 }
@@ -118,7 +118,7 @@ fn a_known_blob_is_shared_without_writing_it_again() {
     let fixture = Fixture::new();
     let store = &fixture.store;
     let made = put_blob(store, &scope("a"), b"shared", &[]);
-    let writer = store.open_writer(&scope("b"), options("r", Some(b"shared"))).unwrap();
+    let writer = store.open_writer(&scope("b"), &options("r", Some(b"shared"))).unwrap();
     assert_eq!((writer.status().offset, writer.digest().unwrap()), (6, made.clone()));
     assert_eq!(store.blob_info(&scope("b"), &made).unwrap_err().kind(), Kind::NotFound, "not before it is committed");
     // The namespace that had it lets go meanwhile.
@@ -133,10 +133,10 @@ fn a_known_blob_is_shared_without_writing_it_again() {
 fn a_shared_blob_disturbs_nobody_who_writes_it() {
     let fixture = Fixture::new();
     let store = &fixture.store;
-    let mut early = store.open_writer(&scope("b"), options("r", Some(b"shared"))).unwrap();
+    let mut early = store.open_writer(&scope("b"), &options("r", Some(b"shared"))).unwrap();
     early.write(b"sha").unwrap();
     let made = put_blob(store, &scope("a"), b"shared", &[]);
-    let late = store.open_writer(&scope("b"), options("r", Some(b"shared"))).unwrap();
+    let late = store.open_writer(&scope("b"), &options("r", Some(b"shared"))).unwrap();
     late.commit(6, Some(&made), Labels::new()).unwrap();
     store.collect_garbage().unwrap();
     early.write(b"red").unwrap();
@@ -170,7 +170,7 @@ fn an_ingest_that_another_ends_is_not_gone_on_with() {
 fn contend(store: &Store, round: usize) {
     let bytes = format!("blob {round}").repeat(10);
     loop {
-        let mut writer = match store.open_writer(&scope("n"), options("r", Some(bytes.as_bytes()))) {
+        let mut writer = match store.open_writer(&scope("n"), &options("r", Some(bytes.as_bytes()))) {
             Ok(writer) => writer,
             Err(error) if error.kind() == Kind::Unavailable => continue,
             Err(error) => return assert_eq!(error.kind(), Kind::AlreadyExists, "{error}"),
@@ -197,10 +197,10 @@ fn a_shared_blob_that_is_written_to_becomes_the_writers_own() {
     let fixture = Fixture::new();
     let store = &fixture.store;
     put_blob(store, &scope("a"), b"begin", &[]);
-    let mut writer = store.open_writer(&scope("b"), options("r", Some(b"begin"))).unwrap();
+    let mut writer = store.open_writer(&scope("b"), &options("r", Some(b"begin"))).unwrap();
     writer.write(b" and end").unwrap();
     assert_eq!(writer.commit(0, None, Labels::new()).unwrap(), digest(b"begin and end"));
-    let mut writer = store.open_writer(&scope("b"), options("r", Some(b"begin"))).unwrap();
+    let mut writer = store.open_writer(&scope("b"), &options("r", Some(b"begin"))).unwrap();
     writer.truncate().unwrap();
     writer.write(b"anew").unwrap();
     assert_eq!(writer.commit(0, None, Labels::new()).unwrap(), digest(b"anew"));
@@ -211,7 +211,8 @@ fn isolated_namespaces_prove_what_they_have_unless_one_shares() {
     let fixture = Fixture::with(|config| config.sharing = Sharing::Isolated);
     let store = &fixture.store;
     put_blob(store, &scope("a"), b"secret", &[]);
-    let offset = |store: &Store| store.open_writer(&scope("b"), options("r", Some(b"secret"))).unwrap().status().offset;
+    let offset =
+        |store: &Store| store.open_writer(&scope("b"), &options("r", Some(b"secret"))).unwrap().status().offset;
     assert_eq!(offset(store), 0);
     let shareable = labels(&[("containerd.io/namespace.shareable", "true")]);
     store.update_namespace(NamespaceInfo { name: "a".into(), labels: shareable }, &FieldMask::default()).unwrap();
@@ -222,7 +223,7 @@ fn isolated_namespaces_prove_what_they_have_unless_one_shares() {
 fn many_writers_at_once_all_succeed() {
     let fixture = Fixture::new();
     let store = &fixture.store;
-    std::thread::scope(|threads| {
+    thread::scope(|threads| {
         for writer in 0..8 {
             threads.spawn(move || {
                 for blob in 0..25 {

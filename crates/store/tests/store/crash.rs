@@ -72,7 +72,7 @@ fn what_was_acknowledged_survives_a_kill() {
 fn ingest(root: &Path) -> (Store, ContentWriter) {
     let store = Store::open(StoreConfig { gc: None, ..StoreConfig::new(root) }, Arc::new(NoEvents)).unwrap();
     let options = WriterOptions { reference: "begun".to_owned(), kept: true, ..WriterOptions::default() };
-    let writer = store.open_writer(&scope("n"), options).unwrap();
+    let writer = store.open_writer(&scope("n"), &options).unwrap();
     (store, writer)
 }
 

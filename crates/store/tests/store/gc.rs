@@ -144,7 +144,7 @@ fn an_ingest_without_lease_is_kept_for_a_day_and_one_with_as_long_as_the_lease()
     store.create_lease(&scope, "l", Labels::new()).unwrap();
     let begin = |scope: &Scope, reference: &str| {
         let options = WriterOptions { reference: reference.into(), ..WriterOptions::default() };
-        store.open_writer(scope, options).unwrap().write(b"part").unwrap();
+        store.open_writer(scope, &options).unwrap().write(b"part").unwrap();
     };
     begin(&scope, "fresh");
     begin(&leased("n", "l"), "leased");
@@ -295,7 +295,7 @@ fn ensure_blob(store: &Store, scope: &Scope, bytes: &[u8], with: &[(&str, &str)]
             expected: Some(wanted.clone()),
             ..WriterOptions::default()
         };
-        let mut writer = match store.open_writer(scope, options) {
+        let mut writer = match store.open_writer(scope, &options) {
             Ok(writer) => writer,
             Err(error) if error.kind() == Kind::AlreadyExists => return wanted,
             Err(error) if error.kind() == Kind::Unavailable => {

@@ -80,7 +80,7 @@ fn failures_leave_no_ingest_but_the_callers() {
     // What an earlier attempt left under the caller's reference is written anew.
     let source = tempfile::tempdir().unwrap();
     let mine = WriterOptions { reference: "mine".into(), ..WriterOptions::default() };
-    let mut writer = store.open_writer(&scope, mine.clone()).unwrap();
+    let mut writer = store.open_writer(&scope, &mine).unwrap();
     writer.write(b"half of something").unwrap();
     let request = || DiffRequest { reference: "mine".into(), ..DiffRequest::default() };
     let locked = store.diff_layer(&scope, &[], &bind(source.path()), request()).unwrap_err();

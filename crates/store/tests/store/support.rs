@@ -102,7 +102,7 @@ pub(crate) fn digest(bytes: &[u8]) -> Digest {
 /// Writes a blob the way clients do.
 pub(crate) fn put_blob(store: &Store, scope: &Scope, bytes: &[u8], with: &[(&str, &str)]) -> Digest {
     let options = WriterOptions { reference: format!("put-{}", digest(bytes)), ..WriterOptions::default() };
-    let mut writer = store.open_writer(scope, options).unwrap();
+    let mut writer = store.open_writer(scope, &options).unwrap();
     writer.write(bytes).unwrap();
     writer.commit(bytes.len() as u64, Some(&digest(bytes)), labels(with)).unwrap()
 }

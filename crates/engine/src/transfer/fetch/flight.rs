@@ -299,7 +299,7 @@ async fn open(store: &Store, want: &Want, scope: &Scope) -> Result<Option<Conten
     let mut wait = FIRST;
     loop {
         let (store, scope, options) = (store.clone(), scope.clone(), options.clone());
-        match blocking(move || store.open_writer(&scope, options)).await {
+        match blocking(move || store.open_writer(&scope, &options)).await {
             Ok(writer) => return Ok(Some(writer)),
             Err(error) if error.is_already_exists() => return Ok(None),
             Err(error) if error.kind() == Kind::Unavailable => {
@@ -326,7 +326,7 @@ mod tests {
         let bytes = b"a layer";
         let blob = Descriptor { digest: client::oci::sha256(bytes), size: bytes.len() as u64, ..Descriptor::default() };
         let options = WriterOptions { reference: "ref".to_owned(), ..WriterOptions::default() };
-        let mut writer = store.open_writer(&scope, options).unwrap();
+        let mut writer = store.open_writer(&scope, &options).unwrap();
         writer.write(bytes).unwrap();
         writer.commit(0, Some(&blob.digest), Labels::new()).unwrap();
         let credentials: Arc<dyn Credentials> = Arc::new(Anonymous);

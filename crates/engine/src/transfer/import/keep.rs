@@ -18,7 +18,7 @@ impl Keeper {
         // Two imports of equal archives do not wait for each other.
         let reference = format!("tar-{path}-{}", client::unique_part());
         let options = WriterOptions { reference, total: size, expected: expected.cloned(), ..WriterOptions::default() };
-        match self.store.open_writer(&self.scope, options) {
+        match self.store.open_writer(&self.scope, &options) {
             Ok(writer) => Ok(Some(writer)),
             Err(error) if expected.is_some() && error.is_already_exists() => Ok(None),
             Err(error) => Err(error.context(format!("ingest {path:?}"))),
