@@ -292,12 +292,14 @@ pub(crate) fn error(what: impl Into<String>, failure: &Failure) -> Error {
         }
         Failure::Transport(cause) => cause,
     };
-    let kind = match failure {
-        // A connection that is given up for want of its peer's signs of life is no reason not to try another.
-        _ if cause.is_timeout() && cause.is_connect() => Kind::DeadlineExceeded,
+    // A connection that is given up for want of its peer's signs of life is no reason not to try another.
+    let kind = if cause.is_timeout() && cause.is_connect() {
+        Kind::DeadlineExceeded
+    } else if failure.is_mistrust() {
         // Sending again would not help.
-        _ if failure.is_mistrust() => Kind::Unauthenticated,
-        _ => Kind::Unavailable,
+        Kind::Unauthenticated
+    } else {
+        Kind::Unavailable
     };
     let mut text = cause.to_string();
     let mut source = cause.source();

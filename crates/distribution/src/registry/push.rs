@@ -217,6 +217,7 @@ impl Upload<'_> {
     /// The request that ends the upload.
     fn last(&self) -> Request {
         let mut request = self.request(Method::PUT);
+        // That there is one, if an empty one, gives the answer the time that one to a body has.
         request.body = Some(Bytes::new());
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", self.digest.as_str());

@@ -180,20 +180,26 @@ impl Repository {
     /// The URL of `path` in this repository at `endpoint`; another host than the registry's is told which is meant.
     pub(super) fn url(&self, endpoint: &Endpoint, path: &str) -> String {
         let url = endpoint.url(&format!("{}/{path}", self.name));
-        if !endpoint.host.is_of(&self.registry) {
-            let separator = if url.contains('?') { '&' } else { '?' };
-            return format!("{url}{separator}ns={}", self.registry);
+        match self.namespace(endpoint) {
+            Some(namespace) if url.contains('?') => format!("{url}&{namespace}"),
+            Some(namespace) => format!("{url}?{namespace}"),
+            None => url,
+        }
+    }
+
+    /// `url`, which `endpoint` gave us, with what [`Self::url`] tells, if it is the host's own and does not say so.
+    pub(super) fn told(&self, endpoint: &Endpoint, mut url: Url) -> Url {
+        let is_said = url.query_pairs().any(|(name, _)| name == "ns");
+        if let Some(namespace) = self.namespace(endpoint).filter(|_| !is_said && endpoint.is_home(&url)) {
+            let query = url.query().map_or_else(|| namespace.clone(), |query| format!("{query}&{namespace}"));
+            url.set_query(Some(&query));
         }
         url
     }
 
-    /// `url`, which `endpoint` gave us, with the registry that is meant, if that is another host's and it does not say.
-    pub(super) fn told(&self, endpoint: &Endpoint, mut url: Url) -> Url {
-        let is_said = || url.query_pairs().any(|(name, _)| name == "ns");
-        if !endpoint.host.is_of(&self.registry) && endpoint.is_home(&url) && !is_said() {
-            url.query_pairs_mut().append_pair("ns", &self.registry);
-        }
-        url
+    /// What another host than the registry's is told with each request.
+    fn namespace(&self, endpoint: &Endpoint) -> Option<String> {
+        (!endpoint.host.is_of(&self.registry)).then(|| format!("ns={}", self.registry))
     }
 
     /// Sends until an answer comes that sending again would not better. Where another host can be asked, that is better

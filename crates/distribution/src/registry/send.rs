@@ -16,8 +16,9 @@ use tokio_stream::{Stream, StreamExt as _};
 
 /// Attempts to begin an upload, and to go on with each.
 const ATTEMPTS: u32 = 3;
-/// Bytes of one request, where the rest of a blob is sent, and most that a registry may want it to have.
+/// Bytes of one request, where the rest of a blob is sent.
 const PIECE: usize = 4 << 20;
+/// Most bytes that a registry may want each of those requests to have.
 const LARGEST: usize = 32 << 20;
 
 impl Repository {

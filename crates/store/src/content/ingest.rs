@@ -86,7 +86,7 @@ impl Ingest {
     }
 
     /// Its lock, to be held beyond its end, until nobody can find its record any more.
-    pub fn lock(&self) -> Arc<RefLock> {
+    pub(crate) fn lock(&self) -> Arc<RefLock> {
         Arc::clone(&self.lock)
     }
 

@@ -34,7 +34,7 @@ use std::{
     },
 };
 use sys::fsync::{SharedSync, create_dir_all};
-pub use writers::RefLock;
+pub(crate) use writers::RefLock;
 use writers::Writers;
 
 /// The blobs and ingests below one directory. Clones share it.
@@ -159,7 +159,7 @@ impl Blobs {
     ///
     /// # Errors
     /// `Unavailable` if it is being written.
-    pub fn lock(&self, reference: &str) -> Result<Arc<RefLock>> {
+    pub(crate) fn lock(&self, reference: &str) -> Result<Arc<RefLock>> {
         RefLock::acquire(&self.0.writers, reference).map(Arc::new)
     }
 

@@ -42,7 +42,7 @@ impl Writers {
 
 /// The right to write an ingest, until it is dropped.
 #[derive(Debug)]
-pub struct RefLock {
+pub(crate) struct RefLock {
     writers: Arc<Writers>,
     reference: String,
 }

@@ -96,10 +96,8 @@ impl Store {
             let _ = self.abort_ingest(scope, &reference);
         }
         let writer = writer?;
-        // Locked, it cannot end any more but by being given up.
-        let stored: Option<Ingest> =
-            self.core.db.read()?.record(&key(scope, &options.reference), &options.reference)?;
-        if shares || stored.is_some_and(|stored| stored.backend == backend) {
+        // Locked, it cannot end any more but by being given up. What is shared needs no record.
+        if shares || self.ingest(scope, &options.reference)?.is_some_and(|ingest| ingest.backend == backend) {
             return Ok(Some(writer));
         }
         // What it leaves would be nobody's.
@@ -107,10 +105,14 @@ impl Store {
         Ok(None)
     }
 
+    /// The record of the ingest `reference`.
+    fn ingest(&self, scope: &Scope, reference: &str) -> Result<Option<Ingest>> {
+        self.core.db.read()?.record(&key(scope, reference), reference)
+    }
+
     /// Where the ingest `reference` stands.
     pub fn ingest_status(&self, scope: &Scope, reference: &str) -> Result<IngestStatus> {
-        let found: Option<Ingest> = self.core.db.read()?.record(&key(scope, reference), reference)?;
-        let ingest = found.ok_or_else(|| missing(reference))?;
+        let ingest = self.ingest(scope, reference)?.ok_or_else(|| missing(reference))?;
         let status = self.core.blobs.status(&ingest.backend)?;
         Ok(IngestStatus { reference: reference.to_owned(), ..status })
     }
