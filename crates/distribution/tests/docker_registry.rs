@@ -7,8 +7,8 @@ use bytes::Bytes;
 use distribution::{Blob, Credential, Fixed, Hosts, Mounted, Repository};
 use model::{Algorithm, Digest, Kind};
 use sha2::{Digest as _, Sha256};
-use std::{fs, process::Command, sync::Arc};
-use support::{Registry, certificates, certificates_by, hosts_toml, repository, repository_as};
+use std::{fs, sync::Arc};
+use support::{Registry, certificates, certificates_by, hosts_toml, repository, repository_as, shell};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -123,8 +123,7 @@ async fn tls_with_a_certificate_that_is_its_own_authority() {
         done
         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=tests -keyout name.key -out name.pem \
             -addext subjectAltName=DNS:r.example"#;
-    let output = Command::new("sh").args(["-ec", script]).current_dir(dir.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    shell(dir.path(), script, "");
     let at = dir.path().display().to_string();
     let config = tempfile::tempdir().unwrap();
     for (shown, trusted, expected) in [

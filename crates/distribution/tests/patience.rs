@@ -5,7 +5,7 @@ mod support;
 #[path = "support/tls.rs"]
 mod tls;
 
-use distribution::{Anonymous, Blob, Hosts, Limits, Repository, Rests};
+use distribution::{Anonymous, Blob, Limits, Repository, Rests};
 use model::{Algorithm, Digest, Kind};
 use rustls::{ServerConnection, StreamOwned};
 use sha2::{Digest as _, Sha256};
@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{
-    Pace, Server, certificates, hosts_toml, limits, reply, reply_claiming, repository, repository_as, serve,
+    Pace, Server, bounded, certificates, hosts_toml, limits, reply, reply_claiming, repository, repository_as, serve,
 };
 use tls::server_tls;
 
@@ -190,8 +190,7 @@ async fn a_connection_without_signs_of_life_is_left_for_another() {
         }
     });
     let limits = Limits { progress: Duration::from_secs(12), retries: 1, ..limits() };
-    let here = Repository::open(&address, "app", &Hosts::default(), &(Arc::new(Anonymous) as _), limits).unwrap();
-    let error = here.manifest("v1").await.unwrap_err();
+    let error = bounded(&address, limits).manifest("v1").await.unwrap_err();
     assert_eq!((error.kind(), connections.load(Ordering::SeqCst)), (Kind::Unavailable, 2), "{error}");
 }
 

@@ -21,7 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{
-    Pace, Server, certificates, head_of, hosts_toml, impatient, refuse_tls, reply, repository, repository_as,
+    Pace, Server, bounded, certificates, head_of, hosts_toml, impatient, is_handshake, refuse_tls, reply, repository,
+    repository_as,
 };
 use tls::server_tls;
 use tokio_stream::Stream;
@@ -199,7 +200,7 @@ async fn push_by(repository: &Repository, size: usize, uploads: &Uploads) -> mod
 
 /// Answers what it is asked by `stream`, but reads no body: it says `early` instead, if anything.
 fn deaf(mut stream: impl Read + Write, early: &[u8]) {
-    while let Ok(head) = head_of(&mut stream) {
+    while let Some(head) = head_of(&mut stream) {
         if head.starts_with("PUT") {
             drop(stream.write_all(early));
             return thread::sleep(Duration::from_secs(600));
@@ -242,11 +243,6 @@ async fn an_upload_of_which_no_more_is_taken_holds_up_no_other() {
             assert_eq!(error.kind(), expected, "{error}");
         }
     }
-}
-
-fn is_handshake(stream: &std::net::TcpStream) -> bool {
-    let mut first = [0];
-    stream.peek(&mut first).is_ok() && first[0] == 0x16
 }
 
 /// However much it says that it has.
@@ -368,16 +364,12 @@ async fn an_answer_to_a_whole_body_may_take_longer_than_a_piece_of_it() {
         })
     });
     let limits = distribution::Limits { progress: Duration::from_secs(3), ..support::limits() };
-    let here = Repository::open(&server.address, "app", &distribution::Hosts::default(), &anonymous(), limits).unwrap();
+    let here = bounded(&server.address, limits);
     begun(&here).await.whole(10, zeros(10)).await.unwrap();
     // In chunks, it is the request that closes the upload.
     let mut upload = begun(&here).await;
     upload.chunk(Bytes::from_static(b"x")).await.unwrap();
     upload.commit().await.unwrap();
-}
-
-fn anonymous() -> Arc<dyn distribution::Credentials> {
-    Arc::new(distribution::Anonymous)
 }
 
 #[tokio::test]

@@ -121,20 +121,23 @@ mod tests {
         for bytes_first in [true, false] {
             let turn = uploads.turn(SMALL + 1).await.unwrap();
             let sending = turn.of(tokio_stream::empty::<()>());
-            drop(uploads.turn(SMALL).await.unwrap());
+            assert!(!has_permit(&uploads.turn(SMALL).await.unwrap()));
             assert_eq!(uploads.turns.available_permits(), 0);
-            let (_turn, _sending) = match bytes_first {
-                true => {
-                    drop(sending);
-                    (Some(turn), None)
-                }
-                false => {
-                    drop(turn);
-                    (None, Some(sending))
-                }
-            };
+            if bytes_first {
+                drop(sending);
+                assert_eq!(uploads.turns.available_permits(), 1);
+                drop(turn);
+            } else {
+                drop(turn);
+                assert_eq!(uploads.turns.available_permits(), 1);
+                drop(sending);
+            }
             assert_eq!(uploads.turns.available_permits(), 1);
         }
-        drop(Uploads::new(0).turn(SMALL + 1).await.unwrap());
+        assert!(has_permit(&Uploads::new(0).turn(SMALL + 1).await.unwrap()));
+    }
+
+    fn has_permit(turn: &Turn) -> bool {
+        turn.0.lock().unwrap().is_some()
     }
 }

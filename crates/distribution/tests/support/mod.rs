@@ -97,7 +97,12 @@ pub fn certificates_by(dir: &Path, authority: &str) {
             extensions=$([ ! -f $name.ext ] || echo -extfile $name.ext)
             openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 $extensions -out $name.pem
         done"#;
-    let output = Command::new("sh").args(["-ec", script, authority]).current_dir(dir).output().unwrap();
+    shell(dir, script, authority);
+}
+
+/// Runs `script` in `dir`, with `argument` as its `$0`.
+pub fn shell(dir: &Path, script: &str, argument: &str) {
+    let output = Command::new("sh").args(["-ec", script, argument]).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -115,8 +120,12 @@ pub fn limits() -> Limits {
 
 /// A repository whose registry is given up when nothing moves for as long as `progress`.
 pub fn impatient(address: &str, progress: Duration) -> Repository {
-    let (credentials, limits): (Arc<dyn Credentials>, _) =
-        (Arc::new(Anonymous), Limits { progress, settle: progress, ..limits() });
+    bounded(address, Limits { progress, settle: progress, ..limits() })
+}
+
+/// A repository whose registry has `limits`.
+pub fn bounded(address: &str, limits: Limits) -> Repository {
+    let credentials: Arc<dyn Credentials> = Arc::new(Anonymous);
     Repository::open(address, "app", &Hosts::default(), &credentials, limits).unwrap()
 }
 
@@ -185,27 +194,31 @@ impl Server {
     }
 }
 
-/// The head of the request that comes by `stream`; the byte that is none, if it does not begin as one.
-pub fn head_of(mut stream: impl Read) -> Result<String, Option<u8>> {
+/// The head of the request that comes by `stream`, unless that ends before.
+pub fn head_of(mut stream: impl Read) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
-            Ok(1) if head.is_empty() && !byte[0].is_ascii_uppercase() => return Err(Some(byte[0])),
             Ok(1) => head.push(byte[0]),
-            _ => return Err(None),
+            _ => return None,
         }
     }
-    Ok(String::from_utf8_lossy(&head).into_owned())
+    Some(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Whether what comes by `stream` begins as no request of HTTP does: the handshake of TLS.
+pub fn is_handshake(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    stream.peek(&mut first).is_ok_and(|peeked| peeked == 1 && !first[0].is_ascii_uppercase())
 }
 
 /// Serves the one request that comes by `stream`.
 pub fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, pace: Pace, answer: &dyn Fn(&str, usize) -> Vec<u8>) {
-    let head = match head_of(&stream) {
-        Ok(head) => head,
-        Err(Some(_)) => return refuse_tls(stream),
-        Err(None) => return,
-    };
+    if is_handshake(&stream) {
+        return refuse_tls(stream);
+    }
+    let Some(head) = head_of(&stream) else { return };
     let before = {
         let mut seen = seen.lock().unwrap();
         seen.push(head.clone());
